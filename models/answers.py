@@ -1,0 +1,267 @@
+"""What the API answers: the one definition that the server fills in and the client reads."""
+
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.spec.job import JobSpec
+from models.status import RunStatus
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+Item = TypeVar("Item")
+
+
+class Page(Answer, Generic[Item]):
+    """One page of a list, newest first."""
+
+    data: list[Item]
+    has_more: bool
+    next_after: str | None
+    """Send it back as `after` for the next page."""
+
+
+class ProblemError(Answer):
+    """One thing that is wrong with a request, and where."""
+
+    pointer: str
+    """JSON pointer into the body, or `?name` for a query parameter."""
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 describes it."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", use_attribute_docstrings=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[ProblemError] = []
+
+
+class Progress(Answer):
+    completed: int
+    total: int
+    unit: str = "steps"
+    eta_seconds: float | None
+
+
+class MetricSummary(Answer):
+    last: float | None
+    best: float | None
+    best_step: int | None
+
+
+class Run(Answer):
+    """One network trained once."""
+
+    id: str
+    job_id: str
+    seed: int
+    status: RunStatus
+    status_reason: str | None
+    status_detail: str | None
+    is_terminal: bool
+    attempt: int
+    queue_position: int | None
+    """How many waiting runs go first; None once it no longer waits."""
+    progress: Progress
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    train_seconds: float | None
+    summary: dict[str, MetricSummary]
+    cohort_id: str | None
+    provenance: dict[str, Any] | None
+    """What the bits depend on: device, threads, versions, size of the cohort."""
+
+
+class Job(Answer):
+    """One accepted spec and how far its runs are."""
+
+    id: str
+    name: str
+    experiment: str
+    tags: list[str]
+    notes: str
+    priority: int
+    spec: JobSpec
+    spec_hash: str
+    sweep_id: str | None
+    created_at: datetime
+    version: int
+    status: RunStatus
+    is_terminal: bool
+    runs_by_status: dict[RunStatus, int]
+    progress: Progress
+    actions: list[str]
+    """What can be done to it now: cancel, retry, delete."""
+    warnings: list[str]
+    """What keeps it from training, such as a device that no live worker has."""
+
+
+class PlannedJob(Answer):
+    """What a spec would ask for, were it submitted."""
+
+    spec: JobSpec
+    spec_hash: str
+    runs: int
+    steps: int
+    steps_per_epoch: int
+    training_rows: int
+    validation_rows: int
+    test_rows: int
+    batch_rows: int
+    parameters: int
+    memory_bytes: int
+    warnings: list[str]
+
+
+class Columns(Answer):
+    """Points of one metric, as two columns of equal length."""
+
+    step: list[int]
+    value: list[float | None]
+    """NaN and infinities travel as null."""
+    total: int | None = None
+    """Points before downsampling, when the series was downsampled."""
+
+
+class Rollback(Answer):
+    """The run was trained again from an earlier step: forget every point after it."""
+
+    from_step: int
+
+
+class MetricsPage(Answer):
+    """The points after a cursor."""
+
+    series: dict[str, Columns]
+    non_finite: dict[str, list[int]]
+    """Per metric, the steps whose value is NaN or infinite."""
+    rollback: Rollback | None
+    next_after: str
+    status: RunStatus
+    is_terminal: bool
+    """The run has ended and nothing follows this page."""
+    poll_after_ms: int
+    """How long a polite client waits before it asks again."""
+
+
+class AggregatedSeries(Answer):
+    """One metric over the runs of a job."""
+
+    step: list[int]
+    mean: list[float | None]
+    lower: list[float | None]
+    upper: list[float | None]
+    runs: list[int]
+    """How many runs stand behind each value."""
+
+
+class JobMetrics(Answer):
+    series: dict[str, AggregatedSeries]
+    confidence: float
+
+
+class Snapshot(Answer):
+    step: int
+    content: dict[str, Any]
+
+
+class Artifact(Answer):
+    id: str
+    run_id: str
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    created_at: datetime
+
+
+class Sweep(Answer):
+    """A base spec times a grid, and the jobs it became."""
+
+    id: str
+    name: str
+    grid: dict[str, list[Any]]
+    created_at: datetime
+    jobs: list[Job]
+    status: RunStatus
+    runs_by_status: dict[RunStatus, int]
+
+
+class SweepSummary(Answer):
+    """A sweep in a list: its jobs are counted, not told."""
+
+    id: str
+    name: str
+    grid: dict[str, list[Any]]
+    created_at: datetime
+    jobs: int
+    status: RunStatus
+    runs_by_status: dict[RunStatus, int]
+
+
+class Experiment(Answer):
+    """A named question that groups jobs."""
+
+    name: str
+    jobs: int
+    runs_by_status: dict[RunStatus, int]
+    first_created_at: datetime
+    last_created_at: datetime
+
+
+class ComponentChoice(Answer):
+    """One kind that a spec may name."""
+
+    family: str
+    kind: str
+    summary: str
+    json_schema: dict[str, Any] = Field(serialization_alias="schema", validation_alias="schema")
+    defaults: dict[str, Any]
+    per_run: list[str]
+    """Fields that may differ between the runs of one cohort."""
+
+
+class Queue(Answer):
+    waiting_by_device: dict[str, int]
+    running: int
+    oldest_waiting_seconds: float | None
+    warnings: list[str]
+
+
+class Worker(Answer):
+    """One training process."""
+
+    id: str
+    host: str
+    process_id: int
+    device: str
+    busy: bool
+    description: dict[str, Any]
+    started_at: datetime
+    seen_at: datetime
+
+
+class Health(Answer):
+    status: str
+
+
+class Readiness(Answer):
+    """Which of the parts that the service stands on answer."""
+
+    ready: bool
+    database: bool
+    broker: bool
+    metrics: bool

@@ -1,0 +1,87 @@
+"""Engine and sessions for SQLite on one host and PostgreSQL for many."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+# SQLite before 3.51.3 can lose a WAL commit when a reset races with a reader; two branches carry the repair.
+_WAL_SAFE_FROM = (3, 51, 3)
+_WAL_SAFE_BRANCHES = ((3, 50, 7), (3, 44, 6))
+
+
+def wal_is_safe(version: tuple[int, int, int] = sqlite3.sqlite_version_info[:3]) -> bool:
+    """Whether this SQLite can be trusted with write-ahead logging."""
+    repaired = any(version[:2] == branch[:2] and version >= branch for branch in _WAL_SAFE_BRANCHES)
+    return version >= _WAL_SAFE_FROM or repaired
+
+
+class Database:
+    """Hands out sessions: `read()` for looking, `write()` for changing. Both end their transaction with the block."""
+
+    def __init__(self, url: URL, pool_size: int = 10) -> None:
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgresql_engine(url, pool_size)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """Commit when the block ends well, roll back when it raises."""
+        engine = self.engine.execution_options(descent_write=True)
+        with Session(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()
+
+
+def _postgresql_engine(url: URL, pool_size: int) -> Engine:
+    # A lock that waits or a transaction that idles must end in an error here, not in a queue behind it.
+    limits = "-c statement_timeout=5s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s"
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        connect_args={"options": limits, "connect_timeout": 5},
+    )
+
+
+def _sqlite_engine(url: URL, pool_size: int) -> Engine:
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_args={"timeout": 5, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        # The driver must not open transactions by itself: `_begin` decides how each one starts.
+        driver: Any = connection
+        driver.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA journal_mode = {'WAL' if wal_is_safe() else 'TRUNCATE'}")
+        cursor.execute(f"PRAGMA synchronous = {'NORMAL' if wal_is_safe() else 'FULL'}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A write that starts as a read and upgrades later fails with BUSY at once; taking the lock first waits for it.
+        write = connection.get_execution_options().get("descent_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine

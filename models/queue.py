@@ -1,0 +1,53 @@
+"""The Celery app and the one message it carries.
+
+A message is a hint, never work: "there is something in the queue for this kind of device". SQL decides what; so a lost
+message costs a little time and a doubled one nothing.
+"""
+
+from celery import Celery
+
+from models.settings import settings
+
+TRAIN = "descent.train"
+WAKE_UP_SECONDS = 60
+"""A hint this old has been repeated since."""
+
+_TRANSPORT = {
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 5,
+}
+
+app = Celery("descent", broker=settings().broker())
+app.conf.update(
+    task_acks_late=False,
+    task_ignore_result=True,
+    result_backend=None,
+    accept_content=["json"],
+    task_serializer="json",
+    worker_prefetch_multiplier=1,
+    # torch is imported when a training process starts; on a cold disk that takes longer than Celery's four seconds.
+    worker_proc_alive_timeout=120,
+    worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,
+    worker_send_task_events=False,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options=_TRANSPORT,
+    task_default_queue="cpu",
+    task_create_missing_queues=True,
+)
+
+
+def wake(device: str, lanes: int) -> None:
+    """Bring the number of wake-ups waiting in a device's queue up to `lanes`.
+
+    Raises:
+        kombu.exceptions.OperationalError: if the broker cannot be reached.
+
+    """
+    with app.connection_for_write() as connection:
+        queue = app.amqp.queues[device].bind(connection.default_channel)
+        waiting = queue.queue_declare().message_count
+        for _ in range(lanes - waiting):
+            app.send_task(TRAIN, queue=device, expires=WAKE_UP_SECONDS, connection=connection, retry=False)

@@ -1,0 +1,76 @@
+"""What both sides need to find each other. Every setting is an environment variable `DESCENT_<NAME>`."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+
+_SECRETS = Path("/run/secrets")
+
+
+class Settings(BaseSettings):
+    """Read once per process. A file /run/secrets/descent_<name> sets <name> too, so secrets stay out of `ps`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DESCENT_",
+        secrets_dir=_SECRETS if _SECRETS.is_dir() else None,
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+    database_url: str = "sqlite:///.descent/descent.sqlite3"
+    """SQLAlchemy URL of the run history: SQLite on one host, `postgresql+psycopg://…` for many."""
+    database_password: SecretStr | None = None
+    """Replaces the password of `database_url`."""
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    """Redis that carries Celery's wake-ups: `redis://host:6379/0` or `redis+socket:///path?virtual_host=0`."""
+    broker_password: SecretStr | None = None
+    """Replaces the password of `broker_url`."""
+    metrics_url: str = "redis://127.0.0.1:6379/1"
+    """Redis that carries live metrics: `redis://host:6379/1` or `unix:///path?db=1`."""
+    metrics_password: SecretStr | None = None
+    """Replaces the password of `metrics_url`."""
+    storage_url: str = ".descent/storage"
+    """Where artifacts live: a folder, or any fsspec URL such as `s3://bucket/prefix`."""
+
+    allowed_hosts: list[str] = ["127.0.0.1", "localhost", "::1"]
+    """Host headers that the API answers to; keeps other people's web pages from reaching it by DNS rebinding."""
+
+    worker_device: str = "auto"
+    """Device of a worker process: `cpu`, `cuda`, or `auto` for CUDA where there is one."""
+    worker_threads: int = Field(0, ge=0)
+    """Threads of one training process; 0 shares the cores among the worker's processes."""
+    worker_memory_bytes: int = Field(2 * 1024**3, gt=0)
+    """Memory that one cohort may take."""
+    max_job_memory_bytes: int = Field(8 * 1024**3, gt=0)
+    """Memory that one run may ask for; larger specs are refused when submitted."""
+
+    heartbeat_seconds: float = Field(10.0, gt=0)
+    """How often a worker renews its hold on its runs."""
+    lease_seconds: float = Field(30.0, gt=0)
+    """A run whose heartbeat stands still for this long goes back to the queue."""
+    stream_seconds: float = Field(24 * 3600.0, gt=0)
+    """How long a finished run's live metrics stay in Redis; the history in SQL stays for good."""
+
+    def database(self) -> URL:
+        url = make_url(self.database_url)
+        return url.set(password=self.database_password.get_secret_value()) if self.database_password else url
+
+    def broker(self) -> str:
+        return _with_password(self.broker_url, self.broker_password)
+
+    def metrics(self) -> str:
+        return _with_password(self.metrics_url, self.metrics_password)
+
+
+def _with_password(url: str, password: SecretStr | None) -> str:
+    if password is None:
+        return url
+    return make_url(url).set(password=password.get_secret_value()).render_as_string(hide_password=False)
+
+
+@lru_cache
+def settings() -> Settings:
+    return Settings()

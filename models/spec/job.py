@@ -1,0 +1,165 @@
+"""The job spec: one declarative, immutable description of a controlled experiment."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from models.spec.component import SpecModel, shared_shape
+from models.spec.datasets import Dataset
+from models.spec.evaluation import Evaluation, Holdout
+from models.spec.networks import MLP, Network
+from models.spec.optimizers import GradientDescent, Optimizer
+from models.spec.regularizers import Regularizer
+
+MAX_STEPS = 10_000_000
+MAX_EPOCHS = 10_000
+MAX_BATCH = 65_536
+MAX_RUNS_PER_JOB = 1_000
+MAX_SEED = 2**32 - 1
+
+Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Tag = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+# What the owner may rename later: none of it changes a single bit of the training.
+LABELS = frozenset({"name", "experiment", "tags", "notes", "priority"})
+
+
+class Budget(SpecModel):
+    """How long a run trains: steps (optimizer updates) or epochs (passes over the training split)."""
+
+    steps: int | None = Field(None, ge=1, le=MAX_STEPS)
+    epochs: int | None = Field(None, ge=1, le=MAX_EPOCHS)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give the budget either in steps or in epochs")
+        return self
+
+
+class Record(SpecModel):
+    """What a run writes down while it trains."""
+
+    every_steps: int | Literal["auto"] = "auto"
+    """Steps between two points of the training loss; "auto" keeps at most 2,000 points."""
+    evaluate_every: int | Literal["auto"] = "auto"
+    """Steps between two evaluations on the validation split; "auto" keeps at most 200."""
+    snapshots: tuple[Annotated[int, Field(ge=0, le=MAX_STEPS)], ...] = Field((), max_length=100)
+    """Steps after which to keep what the network predicts."""
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        for name in ("every_steps", "evaluate_every"):
+            value = getattr(self, name)
+            if value != "auto" and not 1 <= value <= MAX_STEPS:
+                raise ValueError(f'{name} must lie between 1 and {MAX_STEPS:,}, or be "auto"')
+        return self
+
+
+def _count_to_list(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= MAX_RUNS_PER_JOB:
+            raise ValueError(f"a job has between 1 and {MAX_RUNS_PER_JOB:,} seeds")
+        return tuple(range(value))
+    return value
+
+
+def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(seeds)) != len(seeds):
+        raise ValueError("each seed may stand only once")
+    return seeds
+
+
+Seeds = Annotated[
+    tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+    Field(min_length=1, max_length=MAX_RUNS_PER_JOB),
+    BeforeValidator(_count_to_list, json_schema_input_type=int | tuple[int, ...]),
+    AfterValidator(_distinct),
+]
+
+
+def _batch_size(value: Any) -> Any:
+    if value == "full" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_BATCH):
+        return value
+    raise ValueError(f'batch_size is a whole number from 1 to {MAX_BATCH:,}, or "full" for the whole training split')
+
+
+BatchSize = Annotated[int | Literal["full"], BeforeValidator(_batch_size)]
+
+
+class JobSpec(SpecModel):
+    """Everything that decides what a job trains. Only `dataset` and `optimizer` are required."""
+
+    model_config = ConfigDict(title="JobSpec")
+
+    name: Name = ""
+    """What people call the job; not part of its hash."""
+    experiment: Name = ""
+    """The question that this job helps to answer; groups jobs."""
+    tags: tuple[Tag, ...] = Field((), max_length=32)
+    notes: str = Field("", max_length=10_000)
+    dataset: Dataset
+    network: Network = MLP()
+    loss: Literal["auto", "mse", "huber", "cross_entropy"] = "auto"
+    """"auto" is the mean squared error for regression and cross-entropy for classes. "huber" has δ = 1."""
+    optimizer: Optimizer
+    regularizers: tuple[Regularizer, ...] = Field((), max_length=16)
+    batch_size: BatchSize = 64
+    """Rows per step, or "full": the whole training split."""
+    budget: Budget = Budget(epochs=50)
+    evaluation: Evaluation = Holdout()
+    seeds: Seeds = (0,)
+    """A count n stands for the seeds 0 … n − 1. One seed is one run."""
+    record: Record = Record()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    priority: int = Field(0, ge=-100, le=100)
+    """Higher goes first."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gradient_descent_is_full_batch(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "batch_size" not in value:
+            optimizer = value.get("optimizer")
+            kind = optimizer.get("kind") if isinstance(optimizer, dict) else optimizer
+            if kind == "gradient_descent" or isinstance(optimizer, GradientDescent):
+                return value | {"batch_size": "full"}
+        return value
+
+    @model_validator(mode="after")
+    def _choices_fit_together(self) -> Self:
+        if isinstance(self.optimizer, GradientDescent) and self.batch_size != "full":
+            raise ValueError('gradient_descent uses the whole training split: leave batch_size out or take "sgd"')
+        if self.dataset.shape.task == "regression" and self.loss == "cross_entropy":
+            raise ValueError(f'cross_entropy needs classes and "{self.dataset.kind}" is a regression: take "mse"')
+        if self.dataset.shape.task == "classification" and self.loss in ("mse", "huber"):
+            raise ValueError(f'"{self.dataset.kind}" has classes: take "cross_entropy" or leave loss out')
+        kinds = [r.kind for r in self.regularizers]
+        if twice := {k for k in kinds if kinds.count(k) > 1}:
+            raise ValueError(f"each regularizer may stand only once: {', '.join(sorted(twice))}")
+        return self
+
+    def canonical(self) -> dict[str, Any]:
+        """The spec without its labels, every default spelled out: equal for specs that train the same bits."""
+        return self.model_dump(mode="json", exclude=set(LABELS))
+
+    @property
+    def spec_hash(self) -> str:
+        """SHA-256 of the canonical form, as hexadecimal digits."""
+        return digest(self.canonical())
+
+    @property
+    def cohort_key(self) -> str:
+        """Equal for specs whose runs can train together as one stacked program."""
+        shape = self.canonical()
+        del shape["seeds"]
+        shape["optimizer"] = shared_shape(self.optimizer)
+        shape["regularizers"] = [shared_shape(r) for r in self.regularizers]
+        return digest(shape)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 over JSON with sorted keys and no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

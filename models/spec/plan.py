@@ -1,0 +1,97 @@
+"""What a spec asks for, in numbers, before anything is trained or even loaded."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from models.spec.job import MAX_STEPS, JobSpec
+from models.spec.optimizers import SGD, GradientDescent
+
+MAX_PARAMETERS = 50_000_000
+MAX_POINTS_PER_RUN = 1_000_000
+AUTO_POINTS = 2_000
+AUTO_EVALUATIONS = 200
+
+
+class PlanError(ValueError):
+    """A spec whose parts are each fine but which asks for too much; `pointer` names the place."""
+
+    def __init__(self, pointer: str, message: str) -> None:
+        super().__init__(message)
+        self.pointer = pointer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work of one run of a job."""
+
+    training_rows: int
+    validation_rows: int
+    test_rows: int
+    batch_rows: int
+    steps: int
+    steps_per_epoch: int
+    parameters: int
+    record_every: int
+    evaluate_every: int
+    memory_bytes: int
+    """Resident memory of one run inside a cohort: weights, gradient, optimizer state, activations, its data."""
+
+
+def plan(spec: JobSpec) -> Plan:
+    """Count steps, parameters and memory of one run.
+
+    Raises:
+        PlanError: if the spec asks for more than any installation allows, or its parts do not fit its data.
+
+    """
+    shape = spec.dataset.shape
+    training, validation, test = spec.evaluation.sizes(shape.rows)
+    if training < 2:
+        raise PlanError("/evaluation", f"only {training} of {shape.rows} rows are left to train on")
+    batch = training if spec.batch_size == "full" else spec.batch_size
+    if batch > training:
+        raise PlanError(
+            "/batch_size",
+            f'a batch of {batch:,} exceeds the {training:,} training rows: take at most that, or "full"',
+        )
+    per_epoch = training // batch
+    if spec.budget.steps is not None:
+        steps = spec.budget.steps
+    else:
+        assert spec.budget.epochs is not None
+        steps = spec.budget.epochs * per_epoch
+        if steps > MAX_STEPS:
+            raise PlanError("/budget/epochs", f"{steps:,} steps exceed the limit of {MAX_STEPS:,}")
+    for index, step in enumerate(spec.record.snapshots):
+        if step > steps:
+            raise PlanError(f"/record/snapshots/{index}", f"the run ends at step {steps:,}, before this snapshot")
+    parameters = spec.network.parameters(shape.features, shape.outputs)
+    if parameters > MAX_PARAMETERS:
+        raise PlanError("/network", f"{parameters:,} parameters exceed the limit of {MAX_PARAMETERS:,}")
+    every = ceil(steps / AUTO_POINTS) if spec.record.every_steps == "auto" else spec.record.every_steps
+    evaluate = ceil(steps / AUTO_EVALUATIONS) if spec.record.evaluate_every == "auto" else spec.record.evaluate_every
+    points = steps // every + 10 * (steps // evaluate + 1)
+    if points > MAX_POINTS_PER_RUN:
+        raise PlanError(
+            "/record",
+            f"{points:,} points a run exceed the limit of {MAX_POINTS_PER_RUN:,}: record less often",
+        )
+    matrices = 2 if isinstance(spec.optimizer, GradientDescent | SGD) else 4
+    rows = max(batch, min(validation, 4_096))
+    numbers = (
+        matrices * parameters
+        + 2 * rows * spec.network.activations(shape.features, shape.outputs)
+        + (training + validation) * (shape.features + 1)
+    )
+    return Plan(
+        training_rows=training,
+        validation_rows=validation,
+        test_rows=test,
+        batch_rows=batch,
+        steps=steps,
+        steps_per_epoch=per_epoch,
+        parameters=parameters,
+        record_every=every,
+        evaluate_every=evaluate,
+        memory_bytes=4 * numbers,
+    )

@@ -1,0 +1,39 @@
+"""Files by URL: a folder on one host, an object store for many (fsspec)."""
+
+from collections.abc import Sequence
+from typing import IO
+
+import fsspec
+
+
+class Storage:
+    """Keys are relative paths that Descent makes itself; no user's text ever becomes part of one."""
+
+    def __init__(self, url: str) -> None:
+        self._files, self._root = fsspec.url_to_fs(url, **({} if "://" in url else {"auto_mkdir": True}))
+
+    def write(self, key: str, content: bytes) -> None:
+        """Store the bytes under the key: all of them, or nothing."""
+        with self._files.transaction, self._files.open(self._path(key), "wb") as file:
+            file.write(content)
+
+    def open(self, key: str) -> IO[bytes]:
+        """Open for reading.
+
+        Raises:
+            FileNotFoundError: if nothing lies under the key.
+
+        """
+        file: IO[bytes] = self._files.open(self._path(key), "rb")
+        return file
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Remove what lies under the keys; a key that is gone already is fine."""
+        for key in keys:
+            try:
+                self._files.rm_file(self._path(key))
+            except FileNotFoundError:
+                continue
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"

@@ -1,0 +1,211 @@
+"""The tables. Alembic's migrations follow them; both databases take the same ones."""
+
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    TypeDecorator,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from models.status import RunStatus
+
+
+def new_id(prefix: str) -> str:
+    """An identifier that sorts by time of birth and cannot be guessed: prefix, milliseconds, 64 random bits."""
+    return f"{prefix}_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A point in time, always aware and in UTC; SQLite would otherwise forget the zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Table(DeclarativeBase):
+    type_annotation_map = {datetime: Instant, dict[str, Any]: JSON, list[str]: JSON, list[Any]: JSON}  # noqa: RUF012
+
+
+class Sweep(Table):
+    """A base spec times a grid; its jobs point back at it."""
+
+    __tablename__ = "sweeps"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    base: Mapped[dict[str, Any]]
+    grid: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class Job(Table):
+    """One accepted spec. Its status is derived from its runs."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("jobs_by_age", "created_at", "id"),
+        Index("jobs_by_experiment", "experiment", "created_at", "id"),
+        Index("jobs_by_hash", "spec_hash"),
+        Index("jobs_by_sweep", "sweep_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    experiment: Mapped[str] = mapped_column(String(200))
+    tags: Mapped[list[str]]
+    notes: Mapped[str]
+    priority: Mapped[int]
+    spec: Mapped[dict[str, Any]]
+    """The normalized spec as submitted; labels are read from the columns, which can change."""
+    spec_hash: Mapped[str] = mapped_column(String(64))
+    sweep_id: Mapped[str | None] = mapped_column(ForeignKey("sweeps.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime]
+    version: Mapped[int] = mapped_column(default=1)
+    """Rises with every change of a label: the ETag of the editable part."""
+
+    runs: Mapped[list["Run"]] = relationship(back_populates="job", order_by="Run.position", passive_deletes=True)
+
+
+class Run(Table):
+    """One network trained once. `attempt` is the fencing token: every write of a worker names it."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        Index("runs_by_job", "job_id", "position"),
+        # The claim: the head of the queue, then its cohort. Only waiting and live runs are ever scanned.
+        Index("runs_by_queue", "status", text("priority DESC"), "queued_at", "id"),
+        Index("runs_by_cohort_key", "status", "cohort_key", text("priority DESC"), "queued_at", "id"),
+        Index("runs_by_cohort", "cohort_id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    """Place among the job's runs."""
+    seed: Mapped[int] = mapped_column(BigInteger)
+    device: Mapped[str] = mapped_column(String(8))
+    """What the spec asks for: auto, cpu or cuda."""
+    priority: Mapped[int]
+    cohort_key: Mapped[str] = mapped_column(String(64))
+    status: Mapped[RunStatus] = mapped_column(String(12), default=RunStatus.QUEUED)
+    status_reason: Mapped[str | None] = mapped_column(String(40))
+    status_detail: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    """Attempts that ended with their worker vanishing; drains and cancellations do not count."""
+    heartbeat: Mapped[int] = mapped_column(default=0)
+    worker_id: Mapped[str | None] = mapped_column(String(40))
+    cohort_id: Mapped[str | None] = mapped_column(ForeignKey("cohorts.id"))
+    queued_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    step: Mapped[int] = mapped_column(default=0)
+    total_steps: Mapped[int]
+    train_seconds: Mapped[float | None]
+    summary: Mapped[dict[str, Any] | None]
+    """Per metric: last, best, best_step."""
+
+    job: Mapped[Job] = relationship(back_populates="runs")
+
+
+class Cohort(Table):
+    """The runs that one worker trained together, and with what."""
+
+    __tablename__ = "cohorts"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    worker_id: Mapped[str] = mapped_column(String(40))
+    size: Mapped[int]
+    created_at: Mapped[datetime]
+    provenance: Mapped[dict[str, Any] | None]
+    """Device, threads, versions, eager or compiled: what the bits depend on."""
+
+
+class MetricSegment(Table):
+    """Consecutive chunks of one run's history, packed by `models.metric_stream`."""
+
+    __tablename__ = "metric_segments"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    first_number: Mapped[int] = mapped_column(primary_key=True)
+    last_number: Mapped[int]
+    payload: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Snapshot(Table):
+    """What one network predicted at one step."""
+
+    __tablename__ = "snapshots"
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[dict[str, Any]]
+
+
+class Artifact(Table):
+    """A file to download; its bytes lie in storage under `storage_key`."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (Index("artifacts_by_run", "run_id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(String(200))
+    media_type: Mapped[str] = mapped_column(String(100))
+    size: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    storage_key: Mapped[str] = mapped_column(String(300))
+    created_at: Mapped[datetime]
+
+
+class Worker(Table):
+    """One training process. Gone once its heartbeat stands still for a lease."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    process_id: Mapped[int]
+    device: Mapped[str] = mapped_column(String(8))
+    """cpu or cuda."""
+    description: Mapped[dict[str, Any]]
+    """Threads, memory, versions, the accelerator's name."""
+    heartbeat: Mapped[int] = mapped_column(default=0)
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    busy: Mapped[bool] = mapped_column(default=False)
+
+
+class IdempotentAnswer(Table):
+    """The stored answer to a POST that carried an Idempotency-Key; written in the transaction of its effect."""
+
+    __tablename__ = "idempotent_answers"
+    __table_args__ = (Index("idempotent_answers_by_age", "created_at"),)
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    route: Mapped[str] = mapped_column(String(200), primary_key=True)
+    body_hash: Mapped[str] = mapped_column(String(64))
+    status_code: Mapped[int]
+    location: Mapped[str] = mapped_column(String(300))
+    body: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
