@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from worker.training import randomness
+from worker.training.networks import Network
+from worker.training.randomness import DataOrder, DropoutMasks, Purpose, stream
+
+
+def test_a_stream_is_a_function_of_seed_purpose_and_position() -> None:
+    keys = [(seed, purpose, position) for seed in (0, 1, 2**32 - 1) for purpose in Purpose for position in (0, 1, 9)]
+    draws = {key: stream(*key).random(4).tobytes() for key in keys}
+    assert len(set(draws.values())) == len(keys)
+    assert all(stream(*key).random(4).tobytes() == draw for key, draw in reversed(draws.items()))
+
+
+def test_every_epoch_is_a_new_permutation_that_can_be_asked_for_in_any_order() -> None:
+    forward = DataOrder(5, 50)
+    orders = [forward.epoch(epoch).copy() for epoch in range(40)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len({order.tobytes() for order in orders}) == 40
+    jumping = DataOrder(5, 50)
+    for epoch in (39, 0, 17, 16, 15):
+        assert np.array_equal(jumping.epoch(epoch), orders[epoch])
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.2, 0.5, 0.999])
+def test_masks_drop_with_their_probability_and_keep_the_expectation(probability: float) -> None:
+    masks = DropoutMasks(3, probability, 1_000).between(0, 100)
+    assert masks.dtype == np.float32
+    assert (masks == 0).mean() == pytest.approx(probability, abs=0.005)
+    assert set(np.unique(masks)) <= {np.float32(0), np.float32(1 / (1 - probability))}
+
+
+def test_masks_do_not_depend_on_how_many_are_asked_for_at_once() -> None:
+    whole = DropoutMasks(3, 0.5, 33).between(0, 150)
+    pieces = DropoutMasks(3, 0.5, 33)
+    assert np.array_equal(whole[100:149], pieces.between(100, 149))
+    assert np.array_equal(whole[7:8], pieces.between(7, 8))
+    assert not np.array_equal(whole[0], whole[1])
+
+
+def test_initial_parameters_are_those_of_torch_linear_in_distribution() -> None:
+    row = Network((100, 300, 7), "relu", dropout=False).initial(0)
+    first, second = row[: 101 * 300], row[101 * 300 :]
+    for values, bound in ((first, 0.1), (second, 300**-0.5)):
+        assert np.abs(values).max() <= bound
+        assert values.std() == pytest.approx(bound / 3**0.5, rel=0.05)
+        assert abs(values.mean()) < bound / 10
+
+
+def test_the_purposes_keep_their_numbers() -> None:
+    assert {p.name: int(p) for p in randomness.Purpose} == {
+        "TEST_SPLIT": 1,
+        "SPLIT": 2,
+        "INIT": 3,
+        "SHUFFLE": 4,
+        "DROPOUT": 5,
+        "DATA_NOISE": 6,
+    }

@@ -1,0 +1,108 @@
+"""Batches, gathered for many steps at once so that a step only takes views."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.spec.job import JobSpec
+from models.spec.plan import plan
+from worker.training.datasets import SplitRows
+from worker.training.randomness import DataOrder
+from worker.training.regularizers import DropoutBlock
+
+BLOCK_BYTES = 8 << 20
+FULL_BATCH_STEPS = 64
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update needs: `inputs` (K, B, F + 1), `targets` and `kept` (K, B, O)."""
+
+    inputs: Tensor
+    targets: Tensor
+    kept: Tensor
+    """Where the loss leaves its residuals or log-probabilities."""
+    masks: tuple[Tensor, ...]
+    """Dropout's masks, one a hidden layer; empty without dropout."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The batches of the updates first + 1 … last."""
+
+    first: int
+    last: int
+    batches: list[Batch]
+    targets: Tensor
+    """Of all its batches: (S, K, B, O)."""
+    kept: Tensor
+    """Of all its batches: (S, K, B, O)."""
+
+
+class Batches:
+    """Cuts the training rows of K runs into blocks of batches, the rows of each run in its own order."""
+
+    def __init__(self, spec: JobSpec, seeds: Sequence[int], training: SplitRows, dropout: DropoutBlock | None) -> None:
+        self._plan = plan(spec)
+        self._full = spec.batch_size == "full"
+        self._orders = [DataOrder(seed, self._plan.training_rows) for seed in seeds]
+        self._dropout = dropout
+        self._block: Block | None = None
+        self._bind(training)
+
+    def _bind(self, training: SplitRows) -> None:
+        runs, rows, _ = training.inputs.shape
+        outputs = training.targets.shape[2]
+        self._training = training
+        self._inputs = training.inputs.flatten(0, 1)
+        self._targets = training.targets.flatten(0, 1)
+        self._offsets = np.arange(runs)[None, :, None] * rows
+        numbers = outputs if self._full else training.inputs.shape[2] + 2 * outputs
+        if self._dropout is not None:
+            numbers += self._dropout.width
+        self._steps_at_once = max(1, BLOCK_BYTES // (4 * runs * self._plan.batch_rows * numbers))
+        most = min(self._steps_at_once, FULL_BATCH_STEPS if self._full else self._plan.steps_per_epoch)
+        self._kept = training.targets.new_empty(most, runs, self._plan.batch_rows, outputs)
+
+    def block(self, step: int) -> Block:
+        """The block that holds the update after `step` updates."""
+        if self._block is None or not self._block.first <= step < self._block.last:
+            self._block = self._gather(step)
+        return self._block
+
+    def _gather(self, first: int) -> Block:
+        epoch, offset = divmod(first, self._plan.steps_per_epoch)
+        # A block never crosses an epoch; the full batch has one step an epoch and nothing to gather.
+        steps = len(self._kept) if self._full else min(len(self._kept), self._plan.steps_per_epoch - offset)
+        last = min(first + steps, self._plan.steps)
+        steps = last - first
+        if self._full:
+            # The same rows every time and a mean over all of them: their order is left as the split drew it.
+            inputs = self._training.inputs.expand(steps, -1, -1, -1)
+            targets = self._training.targets.expand(steps, -1, -1, -1)
+        else:
+            inputs, targets = self._gather_rows(epoch, offset, steps)
+        masks = [()] * steps if self._dropout is None else self._dropout.between(first, last)
+        kept = self._kept[:steps]
+        batches = [
+            Batch(*parts) for parts in zip(inputs.unbind(0), targets.unbind(0), kept.unbind(0), masks, strict=True)
+        ]
+        return Block(first, last, batches, targets, kept)
+
+    def _gather_rows(self, epoch: int, offset: int, steps: int) -> tuple[Tensor, Tensor]:
+        rows = self._plan.batch_rows
+        start = offset * rows
+        orders = np.stack([order.epoch(epoch)[start : start + steps * rows] for order in self._orders])
+        indices = orders.reshape(len(orders), steps, rows).swapaxes(0, 1) + self._offsets
+        flat = torch.from_numpy(indices.ravel()).to(self._inputs.device)
+        shape = (*indices.shape, -1)
+        return self._inputs.index_select(0, flat).view(shape), self._targets.index_select(0, flat).view(shape)
+
+    def select(self, rows: Tensor, training: SplitRows) -> None:
+        """Keep some runs, whose rows are `training`."""
+        self._orders = [self._orders[k] for k in rows.tolist()]
+        self._block = None
+        self._bind(training)

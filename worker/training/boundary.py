@@ -1,0 +1,63 @@
+"""What the engine tells its surroundings, and what it lets them tell it. Nothing here knows who listens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Leave(StrEnum):
+    """Why a run is asked to leave its cohort before its budget is spent."""
+
+    CANCELLED = "cancelled"
+    """Its owner no longer wants it."""
+    RELEASED = "released"
+    """Its worker is going away; another will train it."""
+    LOST = "lost"
+    """It is no longer this worker's: write nothing more about it."""
+
+
+class Result(StrEnum):
+    """How a run's training ended by itself."""
+
+    COMPLETED = "completed"
+    """Its budget is spent."""
+    STOPPED_EARLY = "stopped_early"
+    """Early stopping ended it."""
+    DIVERGED = "diverged"
+    """Its loss became NaN or infinite; the history ends with that step."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of one run inside a cohort."""
+
+    result: Result | Leave
+    step: int
+    """Steps taken."""
+    train_seconds: float
+    """Wall time of the cohort's training until this run left it."""
+    weights: Mapping[str, NDArray[np.float32]] | None
+    """Tensors under torch.nn's names and layouts (`layers.0.weight` is (out, in)); None if the run left or diverged."""
+
+
+class Reporter(Protocol):
+    """Hears about the runs of a cohort. `rows` are positions in the cohort as it began: they never shift."""
+
+    def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        """One metric over a window of steps: `steps` is (W,), `values` is (W, len(rows)). Steps only ever grow."""
+
+    def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
+        """What one network predicts after `step` steps, as plain JSON values."""
+
+    def ended(self, row: int, ending: Ending) -> None:
+        """A run has left the cohort; nothing more is reported about it."""
+
+
+class Directives(Protocol):
+    """Asked between steps, a few times a second; answers which rows have to leave, and why."""
+
+    def __call__(self) -> Mapping[int, Leave]: ...

@@ -1,0 +1,169 @@
+"""What a network is worth: metrics in evaluation mode, and what it predicts."""
+
+from collections.abc import Iterator, Sequence
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.spec.job import JobSpec
+from worker.training import losses
+from worker.training.datasets import CohortData, Scale, SplitRows
+from worker.training.losses import row_sums
+from worker.training.networks import Network, Pass
+
+CLEAN_TRAIN_ROWS = 512
+"""The clean training metrics are over at most this many training rows, the first ones: a random sample, as the split is
+random. All of them would cost more than the training at 200 evaluations a run."""
+
+CHUNK_NUMBERS = 1 << 20
+"""Activations of one run held at once during an evaluation."""
+
+GRID_POINTS = 200
+SNAPSHOT_TRAINING_ROWS = 300
+SNAPSHOT_VALIDATION_ROWS = 256
+
+
+class Evaluator:
+    """Evaluates the K rows of `theta` on their own splits, in chunks whose size depends on the spec alone."""
+
+    def __init__(self, spec: JobSpec, network: Network, theta: Tensor, data: CohortData) -> None:
+        self._network = network
+        self._theta = theta
+        self._data = data
+        self._loss = losses.build(spec)
+        shape = spec.dataset.shape
+        per_row = spec.network.activations(shape.features, shape.outputs)
+        self._chunk_rows = 1 << max(4, (CHUNK_NUMBERS // per_row).bit_length() - 1)
+        self._passes: dict[int, Pass] = {}
+        variation = data.validation.targets - data.validation.targets.mean(1, keepdim=True)
+        self._variation = row_sums(variation.square_(), 2)
+
+    def measure(self) -> dict[str, NDArray[np.float32]]:
+        """The metrics of the parameters as they stand, (K,) each."""
+        training = self._score(self._data.training, CLEAN_TRAIN_ROWS)
+        validation = self._score(self._data.validation, self._data.validation.inputs.shape[1])
+        metrics = {
+            "clean_train_loss": training[0],
+            "validation_loss": validation[0],
+            "generalization_gap": validation[0] - training[0],
+        }
+        if self._data.task == "classification":
+            metrics |= {"clean_train_accuracy": training[1], "validation_accuracy": validation[1]}
+        else:
+            metrics["validation_rmse"] = validation[1].sqrt() * self._target_scale()
+            metrics["validation_r2"] = 1 - validation[1] * self._data.validation.targets[0].numel() / self._variation
+        metrics["parameter_norm"] = _norms(self._theta)
+        return _read(metrics)
+
+    def measure_update(self, gradient: Tensor, before: Tensor) -> dict[str, NDArray[np.float32]]:
+        """The metrics of the last update, (K,) each: `before` are the parameters before it, `gradient` its gradient."""
+        ratio = _norms(self._theta - before) / _norms(self._theta)
+        return _read({"gradient_norm": _norms(gradient), "update_ratio": ratio})
+
+    def _target_scale(self) -> Tensor:
+        # In the target's own units, as a mean over its columns has only one.
+        scales = self._data.target_scales
+        ones = [1.0] * len(self._theta)
+        return self._theta.new_tensor([float(s.scale[0]) for s in scales] if scales else ones)
+
+    def _chunks(self, split: SplitRows, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs and targets (K, R, O) of the first `rows` rows, chunk by chunk."""
+        for start in range(0, min(rows, split.inputs.shape[1]), self._chunk_rows):
+            stop = min(start + self._chunk_rows, rows, split.inputs.shape[1])
+            yield self.predict(split.inputs[:, start:stop]), split.targets[:, start:stop]
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Outputs (K, R, O) for inputs (K, R, F + 1), in a buffer that the next call may overwrite."""
+        rows = inputs.shape[1]
+        if rows not in self._passes:
+            self._passes[rows] = self._network.bind(self._theta, None, rows)
+        return self._passes[rows].forward(inputs)
+
+    def _score(self, split: SplitRows, rows: int) -> tuple[Tensor, Tensor]:
+        """Mean loss, and the accuracy of classes or the mean squared error of values, (K,) each."""
+        loss_sum = score_sum = self._theta.new_zeros(len(self._theta))
+        seen = columns = 0
+        for outputs, targets in self._chunks(split, rows):
+            kept = torch.empty_like(outputs)
+            self._loss.keep(outputs, targets, kept)
+            loss_sum = loss_sum + self._loss.sums(kept, targets)
+            if self._data.task == "classification":
+                score = targets.gather(2, outputs.argmax(2, keepdim=True))
+            else:
+                score = kept.square()
+            score_sum = score_sum + row_sums(score, 2)
+            seen, columns = seen + outputs.shape[1], score.shape[2]
+        return loss_sum / self._loss.terms(seen, columns), score_sum / (seen * columns)
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """What each of the K networks predicts, as plain JSON values."""
+        if self._data.training.inputs.shape[2] == 2:
+            return self._curves()
+        inputs = self._data.validation.inputs[:, :SNAPSHOT_VALIDATION_ROWS]
+        outputs = self._outputs(inputs)
+        targets = self._targets(self._data.validation, SNAPSHOT_VALIDATION_ROWS)
+        return [{"targets": t, "outputs": _plain(o)} for t, o in zip(targets, outputs, strict=True)]
+
+    def _curves(self) -> list[dict[str, Any]]:
+        """The function of one input, on a grid over the range of each run's training rows."""
+        x = self._data.training.inputs[..., 0]
+        unit = torch.linspace(0, 1, GRID_POINTS, device=x.device)
+        low, high = x.amin(1, keepdim=True), x.amax(1, keepdim=True)
+        grid = torch.stack([low + (high - low) * unit, torch.ones_like(low) * torch.ones_like(unit)], 2)
+        outputs = self._outputs(grid)
+        targets = self._targets(self._data.training, SNAPSHOT_TRAINING_ROWS)
+        contents = []
+        for run, target in enumerate(targets):
+            rows = x[run, :SNAPSHOT_TRAINING_ROWS].cpu().numpy()
+            contents.append(
+                {
+                    "inputs": _plain(self._original(self._data.input_scales, run, grid[run, :, 0].cpu().numpy())),
+                    "outputs": _plain(outputs[run].squeeze(-1)),
+                    "rows": {"inputs": _plain(self._original(self._data.input_scales, run, rows)), "targets": target},
+                }
+            )
+        return contents
+
+    def _outputs(self, inputs: Tensor) -> NDArray[Any]:
+        """Class probabilities, or values in original units: (K, R, O)."""
+        outputs = self.predict(inputs)
+        if self._data.task == "classification":
+            probabilities: NDArray[Any] = outputs.softmax(2).cpu().numpy()
+            return probabilities
+        values = outputs.cpu().numpy()
+        return np.stack([self._original(self._data.target_scales, run, row) for run, row in enumerate(values)])
+
+    def _targets(self, split: SplitRows, rows: int) -> list[Any]:
+        """For each run its classes, or its target values in original units."""
+        targets = split.targets[:, :rows].cpu().numpy()
+        if self._data.task == "classification":
+            return [row.argmax(-1).tolist() for row in targets]
+        return [
+            _plain(self._original(self._data.target_scales, run, row).squeeze(-1)) for run, row in enumerate(targets)
+        ]
+
+    @staticmethod
+    def _original(scales: Sequence[Scale] | None, run: int, values: NDArray[Any]) -> NDArray[Any]:
+        return values.copy() if scales is None else scales[run].undo(values)
+
+
+def _norms(matrix: Tensor) -> Tensor:
+    """The Euclidean norm of each row."""
+    return row_sums(matrix * matrix).sqrt()
+
+
+def _read(metrics: dict[str, Tensor]) -> dict[str, NDArray[np.float32]]:
+    """Bring metrics to the host in one transfer."""
+    values: NDArray[np.float32] = torch.stack(list(metrics.values())).cpu().numpy()
+    return dict(zip(metrics, values, strict=True))
+
+
+def _plain(values: NDArray[Any]) -> Any:
+    """Nested lists of numbers with six significant digits; None where a number is not finite."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [float(f"{value:.6g}") if isfinite(value) else None for value in values.tolist()]

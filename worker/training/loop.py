@@ -1,0 +1,83 @@
+"""The training loop: K compatible runs as one stacked program."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.spec.job import JobSpec
+from models.spec.plan import plan
+from worker.training import losses
+from worker.training.boundary import Directives, Reporter
+from worker.training.cohort import Cohort
+from worker.training.observer import Observer
+
+
+def train(
+    specs: Sequence[JobSpec],
+    seeds: Sequence[int],
+    reporter: Reporter,
+    directives: Directives,
+    *,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Train run k as `specs[k]` asks, from `seeds[k]`, until every run has ended; what it was computed with.
+
+    Raises:
+        ValueError: if the specs cannot share a cohort.
+
+    """
+    if len(specs) != len(seeds) or len({spec.cohort_key for spec in specs}) != 1:
+        raise ValueError("a cohort has one spec and one seed a run, and all its specs one cohort key")
+    schedule, loss, threads = plan(specs[0]), losses.build(specs[0]), torch.get_num_threads()
+    with torch.inference_mode(), _threads_restored(threads):
+        cohort = Cohort(specs, seeds, torch.device(device), threads)
+        observer = Observer(cohort, reporter, directives, specs[0])
+        observer.visit(0)
+        step = 0
+        while observer.runs and step < schedule.steps:
+            block = cohort.batches.block(step)
+            first, stop = step, observer.next_visit(step)
+            penalties = []
+            while step < min(block.last, stop):
+                batch = block.batches[step - block.first]
+                step += 1
+                if batch.masks:
+                    cohort.network.drop(batch.masks)
+                outputs = cohort.network.forward(batch.inputs)
+                loss.keep(outputs, batch.targets, batch.kept)
+                loss.gradient(batch.kept, batch.targets, cohort.network.output_gradient)
+                cohort.network.backward()
+                if cohort.penalty is not None:
+                    penalties.append(cohort.penalty.add(cohort.theta, cohort.gradient))
+                if step == stop:
+                    cohort.before.copy_(cohort.theta)
+                cohort.rule.step(cohort.theta, cohort.gradient, step)
+                if observer.window_is_over():
+                    break
+            taken = slice(first - block.first, step - block.first)
+            means = loss.sums(block.kept[taken], block.targets[taken])
+            means /= loss.terms(schedule.batch_rows, block.kept.shape[3])
+            observer.losses(means + torch.stack(penalties) if penalties else means)
+            if step == stop:
+                observer.visit(step)
+            if observer.window_is_over():
+                observer.report(step)
+    return {
+        "device": device,
+        "threads": threads,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "mode": "eager",
+        "cohort_size": len(specs),
+    }
+
+
+@contextmanager
+def _threads_restored(threads: int) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
