@@ -1,0 +1,368 @@
+"""Writes down what a cohort reports: to Redis within a fraction of a second, to SQL in segments, endings at once.
+
+The engine's thread only appends to an inbox. A thread of the recorder's own packs, publishes, saves, renews the lease
+and looks for cancellations, so that training never waits for a disk or a network.
+"""
+
+import hashlib
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import redis
+import structlog
+from numpy.typing import NDArray
+from safetensors.numpy import save
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from models import lifecycle
+from models.database import Database
+from models.lifecycle import Claim, ClaimedRun
+from models.metric_stream import Chunk, Cursor, LiveState, pack, publish
+from models.metrics import METRICS
+from models.settings import Settings
+from models.status import RunStatus, StatusReason
+from models.storage import Storage
+from models.tables import Artifact, MetricSegment, Run, Snapshot, new_id, now
+from worker.training.boundary import Ending, Leave, Result
+
+PUBLISH_SECONDS = 0.2
+SAVE_SECONDS = 2.0
+DIRECTIVES_SECONDS = 0.5
+REDIS_PAUSE_SECONDS = 2.0
+
+_ENDINGS: dict[Result | Leave, tuple[RunStatus, StatusReason | None]] = {
+    Result.COMPLETED: (RunStatus.SUCCEEDED, None),
+    Result.STOPPED_EARLY: (RunStatus.SUCCEEDED, StatusReason.STOPPED_EARLY),
+    Result.DIVERGED: (RunStatus.FAILED, StatusReason.DIVERGED),
+    Leave.CANCELLED: (RunStatus.CANCELLED, StatusReason.CANCELLED_BY_USER),
+}
+
+log = structlog.get_logger()
+
+
+class Packed(NamedTuple):
+    """A chunk on its way."""
+
+    run_id: str
+    cursor: Cursor
+    payload: bytes
+
+
+@dataclass
+class _Best:
+    """Last and best of one metric, in the metric's own direction."""
+
+    lower_is_better: bool | None
+    last: float = math.nan
+    best: float = math.nan
+    best_step: int | None = None
+
+    def take(self, steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        self.last = float(values[-1])
+        if self.lower_is_better is None or not np.isfinite(values).any():
+            return
+        index = int(np.nanargmin(values) if self.lower_is_better else np.nanargmax(values))
+        value = float(values[index])
+        improved = value < self.best if self.lower_is_better else value > self.best
+        if math.isnan(self.best) or improved:
+            self.best, self.best_step = value, int(steps[index])
+
+    def summary(self) -> dict[str, float | int | None]:
+        def finite(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        return {"last": finite(self.last), "best": finite(self.best), "best_step": self.best_step}
+
+
+@dataclass
+class _Row:
+    """One run of the cohort, as this recorder knows it."""
+
+    run: ClaimedRun
+    next_number: int = 0
+    step: int = 0
+    columns: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = field(default_factory=dict)
+    unsaved: list[Packed] = field(default_factory=list)
+    """Chunks that are not yet in SQL."""
+    snapshots: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    best: dict[str, _Best] = field(default_factory=dict)
+    ending: Ending | None = None
+    failure: str | None = None
+    """Why the engine gave up, where it did."""
+    last_chunk: Packed | None = None
+    artifact: Artifact | None = None
+    done: bool = False
+    """Its ending is written, or it is somebody else's: nothing more is."""
+
+    def take(self, metric: str, steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        self.columns.setdefault(metric, []).append((steps, values))
+        self.step = max(self.step, int(steps[-1]))
+        better = METRICS[metric].better
+        self.best.setdefault(metric, _Best(None if better is None else better == "lower")).take(steps, values)
+
+    def pack(self, end: RunStatus | None = None) -> Packed:
+        """Turn the columns at hand into the next chunk."""
+        cursor = Cursor(self.run.attempt, self.next_number)
+        columns = {
+            metric: (np.concatenate([s for s, _ in parts]), np.concatenate([v for _, v in parts]))
+            for metric, parts in self.columns.items()
+        }
+        from_step = 0 if cursor.number == 0 else None
+        packed = Packed(self.run.id, cursor, pack(Chunk(cursor, columns, from_step=from_step, end=end)))
+        self.columns = {}
+        self.next_number += 1
+        self.unsaved.append(packed)
+        return packed
+
+    def status(self) -> tuple[RunStatus, StatusReason | None] | None:
+        """How the run ends; None while it trains, and where it goes on elsewhere."""
+        if self.failure is not None:
+            return RunStatus.FAILED, StatusReason.ERROR
+        return _ENDINGS.get(self.ending.result) if self.ending else None
+
+    def summary(self) -> dict[str, Any]:
+        return {metric: best.summary() for metric, best in self.best.items()}
+
+
+class Recorder:
+    """Hears one cohort from its first step to its last ending.
+
+    Use it as a context manager around the training; leaving the block waits until every ending is written. An exception
+    in the block becomes the ending of every run that was still in training, and goes no further.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        database: Database,
+        client: "redis.Redis",
+        storage: Storage,
+        config: Settings,
+        draining: Callable[[], bool],
+    ) -> None:
+        self.provenance: dict[str, Any] | None = None
+        self._claim = claim
+        self._rows = [_Row(run) for run in claim.runs]
+        self._database = database
+        self._redis = client
+        self._storage = storage
+        self._config = config
+        self._draining = draining
+        self._lock = threading.Lock()
+        self._directives: dict[int, Leave] = {}
+        self._wake = threading.Event()
+        self._renewed = time.monotonic()
+        self._redis_silent_until = 0.0
+        self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
+
+    # ── the engine's side ────────────────────────────────────────────────────────────────────────
+
+    def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        with self._lock:
+            for column, row in enumerate(rows):
+                self._rows[row].take(metric, steps, values[:, column])
+
+    def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
+        with self._lock:
+            self._rows[row].snapshots.append((step, content))
+
+    def ended(self, row: int, ending: Ending) -> None:
+        with self._lock:
+            self._rows[row].ending = ending
+        self._wake.set()
+
+    def directives(self) -> Mapping[int, Leave]:
+        if self._draining():
+            return dict.fromkeys(range(len(self._rows)), Leave.RELEASED) | self._directives
+        return self._directives
+
+    # ── the block ────────────────────────────────────────────────────────────────────────────────
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if error is not None:
+            log.error("cohort.failed", cohort_id=self._claim.cohort_id, exc_info=error)
+            with self._lock:
+                for row in self._rows:
+                    if row.ending is None:
+                        row.ending = Ending(Leave.RELEASED, row.step, 0.0, None)
+                        row.failure = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else None
+        self._wake.set()
+        self._thread.join()
+        return isinstance(error, Exception)
+
+    # ── the recorder's own thread ────────────────────────────────────────────────────────────────
+
+    def _serve(self) -> None:
+        chores = [
+            [0.0, PUBLISH_SECONDS, self._publish],
+            [0.0, DIRECTIVES_SECONDS, self._look_for_directives],
+            [time.monotonic() + SAVE_SECONDS, SAVE_SECONDS, self._save],
+            [time.monotonic() + self._config.heartbeat_seconds, self._config.heartbeat_seconds, self._renew],
+        ]
+        while not all(row.done for row in self._rows):
+            self._wake.wait(PUBLISH_SECONDS)
+            self._wake.clear()
+            try:
+                for chore in chores:
+                    due, pause, act = chore
+                    if time.monotonic() >= due:
+                        act()
+                        chore[0] = time.monotonic() + pause
+                if any(row.ending and not row.done for row in self._rows):
+                    self._save()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("recorder.retrying", error=f"{type(error).__name__}: {error}".splitlines()[0])
+                time.sleep(DIRECTIVES_SECONDS)
+            if time.monotonic() - self._renewed > self._config.lease_seconds * 25 / 30:
+                self._let_go()
+
+    def _publish(self) -> None:
+        with self._lock:
+            live = [row for row in self._rows if not row.done and row.ending is None]
+            packed = [row.pack() for row in live if row.columns]
+            cancelled = {row for row, leave in self._directives.items() if leave is Leave.CANCELLED}
+            states = {
+                row.run.id: LiveState(RunStatus.CANCELLING if position in cancelled else RunStatus.RUNNING, row.step)
+                for position, row in enumerate(self._rows)
+                if row in live
+            }
+        self._send(packed, states)
+
+    def _send(self, packed: Sequence[Packed], states: Mapping[str, LiveState]) -> None:
+        """Publish what can be published: a Redis that is away costs nothing but liveness, SQL has every point."""
+        if time.monotonic() < self._redis_silent_until:
+            return
+        try:
+            publish(
+                self._redis,
+                packed,
+                states,
+                stream_seconds=self._config.stream_seconds,
+                state_seconds=self._config.lease_seconds,
+            )
+        except redis.RedisError as error:
+            log.warning("recorder.redis_away", error=type(error).__name__)
+            self._redis_silent_until = time.monotonic() + REDIS_PAUSE_SECONDS
+
+    def _save(self) -> None:
+        """Write chunks, snapshots and endings in one transaction, for the runs that are still held."""
+        with self._lock:
+            rows = [row for row in self._rows if not row.done]
+            for row in rows:
+                if row.last_chunk is None and (status := row.status()):
+                    row.last_chunk = row.pack(end=status[0])
+            chunks = [list(row.unsaved) for row in rows]
+            snapshots = [list(row.snapshots) for row in rows]
+            ending = [row.ending is not None for row in rows]
+        for row in rows:
+            self._store_weights(row)
+        with self._database.write() as session:
+            held = lifecycle.held(session, self._claim.cohort_id)
+            ours = [row.run.id in held for row in rows]
+            for row, mine, unsaved, predicted, last in zip(rows, ours, chunks, snapshots, ending, strict=True):
+                if mine:
+                    self._write_history(session, row, unsaved, predicted)
+                    if last:
+                        self._write_ending(session, row)
+        with self._lock:
+            for row, mine, unsaved, predicted, last in zip(rows, ours, chunks, snapshots, ending, strict=True):
+                del row.unsaved[: len(unsaved)], row.snapshots[: len(predicted)]
+                row.done = last or not mine
+        ended = [
+            (row, status[0])
+            for row, mine, last in zip(rows, ours, ending, strict=True)
+            if mine and last and (status := row.status())
+        ]
+        if ended:
+            states = {row.run.id: LiveState(status, row.step) for row, status in ended}
+            self._send([row.last_chunk for row, _ in ended if row.last_chunk], states)
+
+    def _write_history(
+        self, session: Session, row: _Row, unsaved: Sequence[Packed], snapshots: Sequence[tuple[int, dict[str, Any]]]
+    ) -> None:
+        if unsaved:
+            session.add(
+                MetricSegment(
+                    run_id=row.run.id,
+                    attempt=row.run.attempt,
+                    first_number=unsaved[0].cursor.number,
+                    last_number=unsaved[-1].cursor.number,
+                    payload=b"".join(chunk.payload for chunk in unsaved),
+                )
+            )
+            session.execute(update(Run).where(Run.id == row.run.id).values(step=row.step))
+        session.add_all(Snapshot(run_id=row.run.id, step=step, content=content) for step, content in snapshots)
+
+    def _write_ending(self, session: Session, row: _Row) -> None:
+        assert row.ending is not None
+        status = row.status()
+        if status is None:
+            lifecycle.release(session, row.run.id, row.run.attempt)
+            return
+        lifecycle.finish(
+            session,
+            row.run.id,
+            row.run.attempt,
+            status[0],
+            reason=status[1],
+            detail=row.failure,
+            step=row.ending.step,
+            train_seconds=row.ending.train_seconds,
+            summary=row.summary(),
+        )
+        if row.artifact is not None:
+            session.merge(row.artifact)
+
+    def _store_weights(self, row: _Row) -> None:
+        """Put the weights in storage before the row that names them is written."""
+        if row.artifact is not None or row.ending is None or row.ending.weights is None:
+            return
+        content = save({name: np.ascontiguousarray(tensor) for name, tensor in row.ending.weights.items()})
+        key = f"runs/{row.run.id}/{row.run.attempt}/weights.safetensors"
+        self._storage.write(key, content)
+        row.artifact = Artifact(
+            id=new_id("artifact"),
+            run_id=row.run.id,
+            name="weights.safetensors",
+            media_type="application/octet-stream",
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            storage_key=key,
+            created_at=now(),
+        )
+
+    def _look_for_directives(self) -> None:
+        with self._database.read() as session:
+            held = lifecycle.held(session, self._claim.cohort_id)
+        directives = {}
+        for position, row in enumerate(self._rows):
+            if row.run.id not in held:
+                directives[position] = Leave.LOST
+            elif held[row.run.id] is RunStatus.CANCELLING:
+                directives[position] = Leave.CANCELLED
+        self._directives = directives
+
+    def _renew(self) -> None:
+        with self._database.write() as session:
+            lifecycle.renew(session, self._claim.cohort_id)
+        self._renewed = time.monotonic()
+
+    def _let_go(self) -> None:
+        """The lease may be over and the runs another worker's: stop, and write nothing more about them."""
+        log.error("cohort.lease_over", cohort_id=self._claim.cohort_id)
+        with self._lock:
+            self._directives = dict.fromkeys(range(len(self._rows)), Leave.LOST)
+            for row in self._rows:
+                row.done = True

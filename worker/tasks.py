@@ -1,0 +1,125 @@
+"""The one Celery task: claim a cohort, train it, record the endings; again, until nothing waits."""
+
+import mmap
+import os
+import platform
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
+
+from models import lifecycle
+from models.database import Database
+from models.metric_stream import connect
+from models.queue import TRAIN, app
+from models.settings import Settings, settings
+from models.spec.job import JobSpec
+from models.storage import Storage
+from worker.presence import Presence
+from worker.recorder import Recorder
+
+log = structlog.get_logger()
+
+# One byte shared by the worker's main process and the training processes that it forks: set once, at shutdown.
+_draining = mmap.mmap(-1, 1)
+_processes = 1
+
+
+class TrainingProcess:
+    """One lane: torch, the data sets that stay warm in it, and its connections."""
+
+    def __init__(self, config: Settings) -> None:
+        # torch is imported here, in the forked child and before the first wake-up: CUDA does not survive a fork,
+        # and no job has to wait for the import.
+        import torch
+
+        self._config = config
+        self.device = config.worker_device
+        if self.device == "auto":
+            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.threads = config.worker_threads or max(1, (os.cpu_count() or 1) // _processes)
+        torch.set_num_threads(self.threads)
+        self.database = Database(config.database(), pool_size=4)
+        self.redis = connect(config.metrics())
+        self.storage = Storage(config.storage_url)
+        description: dict[str, Any] = {"threads": self.threads, "torch": torch.__version__, "cpu": platform.processor()}
+        if self.device == "cuda":
+            description["accelerator"] = torch.cuda.get_device_name()
+        self.presence = Presence(self.database, self.device, description, config.heartbeat_seconds)
+        self.presence.arrive()
+
+    def train_until_idle(self) -> None:
+        with _deaf_to_sigterm():
+            while not _draining[0] and self._train_one_cohort():
+                pass
+
+    def _train_one_cohort(self) -> bool:
+        """Claim and train the head of the queue with its companions. False where nothing waits."""
+        from worker.training.loop import train
+
+        with self.database.write() as session:
+            claim = lifecycle.claim(session, self.presence.worker_id, self.device, self._cohort_limit)
+            self.presence.mark(session, busy=claim is not None)
+        if claim is None:
+            return False
+        log.info("cohort.claimed", cohort_id=claim.cohort_id, runs=len(claim.runs))
+        recorder = Recorder(claim, self.database, self.redis, self.storage, self._config, lambda: bool(_draining[0]))
+        with recorder:
+            specs = [run.spec for run in claim.runs]
+            recorder.provenance = train(
+                specs, [run.seed for run in claim.runs], recorder, recorder.directives, device=self.device
+            )
+        return True
+
+    def _cohort_limit(self, spec: JobSpec) -> int:
+        from worker.training.cost import cohort_limit
+
+        return cohort_limit(
+            spec, device=self.device, threads=self.threads, memory_bytes=self._config.worker_memory_bytes
+        )
+
+
+_process: TrainingProcess | None = None
+
+
+@app.task(name=TRAIN)
+def train() -> None:
+    assert _process is not None, "Celery runs tasks only in a process that was initialised"
+    _process.train_until_idle()
+
+
+@contextmanager
+def _deaf_to_sigterm() -> Iterator[None]:
+    # A SIGTERM to the whole process group would end the training process between two writes. The main process hears it
+    # too, and asks through the shared byte.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@worker_init.connect
+def _count_processes(sender: Any, **_: Any) -> None:
+    global _processes
+    _processes = max(1, int(getattr(sender, "concurrency", 1) or 1))
+
+
+@worker_process_init.connect
+def _start(**_: Any) -> None:
+    global _process
+    _process = TrainingProcess(settings())
+
+
+@worker_process_shutdown.connect
+def _leave(**_: Any) -> None:
+    if _process is not None:
+        _process.presence.leave()
+
+
+@worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    _draining[0] = 1
