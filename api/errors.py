@@ -1,0 +1,219 @@
+"""Problems: one exception that carries its own status, type and title, and one place that renders it (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from api.pointers import body_errors, parameter_errors
+from models.answers import Problem, ProblemError
+from models.lifecycle import IllegalAction
+from models.spec.plan import PlanError
+
+RETRY_AFTER_SECONDS = 2
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class ProblemKind:
+    """One sort of refusal: its HTTP status, the last part of its `type`, and its title."""
+
+    status: int
+    name: str
+    title: str
+    example: str
+
+    @property
+    def type(self) -> str:
+        return f"urn:descent:problem:{self.name}"
+
+
+MALFORMED = ProblemKind(
+    400, "malformed_request", "The request cannot be read", "the body is not JSON: line 3, column 9"
+)
+UNKNOWN_HOST = ProblemKind(400, "unknown_host", "This host name is not served", "the Host header names another host")
+NOT_FOUND = ProblemKind(404, "not_found", "There is no such thing", "there is no job job_0123")
+NOT_ALLOWED = ProblemKind(405, "method_not_allowed", "This path does not take that method", "POST is not allowed here")
+ILLEGAL_ACTION = ProblemKind(
+    409, "illegal_action", "The status does not allow this action", "this job is still under way: cancel it first"
+)
+CHANGED = ProblemKind(
+    412, "changed_meanwhile", "Somebody changed it meanwhile", "the job is at version 3: fetch it again"
+)
+TOO_LARGE = ProblemKind(413, "body_too_large", "The body is too large", "a body may have at most 262,144 bytes")
+NOT_JSON = ProblemKind(415, "not_json", "The body must be JSON", "send the body as application/json")
+INVALID = ProblemKind(
+    422, "invalid", "Something in the request is not valid", '"adamm" is no optimizer: did you mean "adam"?'
+)
+KEY_REUSED = ProblemKind(
+    422,
+    "idempotency_key_reused",
+    "The Idempotency-Key belongs to another body",
+    "this key came with another body before",
+)
+INTERNAL = ProblemKind(500, "internal_error", "The service failed", "the log has more under this request_id")
+UNAVAILABLE = ProblemKind(503, "unavailable", "A part of the service does not answer", "the database does not answer")
+
+_BY_STATUS = {kind.status: kind for kind in (MALFORMED, NOT_FOUND, NOT_ALLOWED, TOO_LARGE, NOT_JSON)}
+
+
+class Refusal(HTTPException):
+    """A request that is not served, and why; `members` become members of the problem."""
+
+    def __init__(
+        self,
+        kind: ProblemKind,
+        detail: str,
+        errors: Sequence[ProblemError] = (),
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(kind.status, detail, dict(headers or {}))
+        self.kind = kind
+        self.errors = list(errors)
+        self.members = members
+
+
+def invalid(pointer: str, code: str, detail: str) -> Refusal:
+    """One thing is wrong, at one place."""
+    return Refusal(INVALID, detail, [ProblemError(pointer=pointer, code=code, detail=detail)])
+
+
+def several(errors: Sequence[ProblemError]) -> Refusal:
+    """Some things are wrong."""
+    detail = errors[0].detail if len(errors) == 1 else f"{len(errors)} things are wrong with this request"
+    return Refusal(INVALID, detail, errors)
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """What an exception means to the one who asked."""
+    match error:
+        case Refusal():
+            return error
+        case RequestValidationError():
+            return several(_validation_errors(error))
+        case PlanError():
+            return invalid(error.pointer, "asks_for_too_much", str(error))
+        case IllegalAction():
+            return Refusal(ILLEGAL_ACTION, str(error), legal_actions=error.legal)
+        case OperationalError() | InterfaceError() | PoolTimeout():
+            log.warning("database.unavailable", error=_first_line(error))
+            later = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            return Refusal(UNAVAILABLE, "the database does not answer: try again", headers=later)
+        case StarletteHTTPException():
+            kind = _BY_STATUS.get(error.status_code, MALFORMED)
+            return Refusal(kind, _plain_detail(error), headers=error.headers)
+        case _:
+            log.error("request.failed", exc_info=error)
+            return Refusal(INTERNAL, "this is our fault, not yours: the log has more under this request_id")
+
+
+def _validation_errors(error: RequestValidationError) -> list[ProblemError]:
+    found = error.errors()
+    in_body = [one | {"loc": one["loc"][1:]} for one in found if one["loc"][0] == "body"]
+    return [*body_errors(in_body, error.body), *parameter_errors(one for one in found if one["loc"][0] != "body")]
+
+
+def _plain_detail(error: StarletteHTTPException) -> str:
+    match error.status_code:
+        case 404:
+            return "nothing lies under this path: /docs lists what there is"
+        case 405:
+            return f"this path takes {(error.headers or {}).get('Allow', 'other methods')}"
+        case _:
+            return str(error.detail)
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
+
+
+def render(request: Request, error: Exception) -> JSONResponse:
+    """The problem document for an exception."""
+    refusal = as_refusal(error)
+    problem = Problem(
+        type=refusal.kind.type,
+        title=refusal.kind.title,
+        status=refusal.kind.status,
+        detail=str(refusal.detail),
+        instance=request.url.path,
+        request_id=request.state.request_id,
+        errors=refusal.errors,
+        **refusal.members,
+    )
+    return JSONResponse(
+        problem.model_dump(mode="json"),
+        status_code=problem.status,
+        headers=refusal.headers,
+        media_type="application/problem+json",
+    )
+
+
+async def _handle(request: Request, error: Exception) -> JSONResponse:
+    return render(request, error)
+
+
+def install(app: FastAPI) -> None:
+    """Render every exception that a route lets out. What escapes even this, the outermost middleware catches."""
+    for kind in (
+        StarletteHTTPException,
+        RequestValidationError,
+        PlanError,
+        IllegalAction,
+        OperationalError,
+        InterfaceError,
+        PoolTimeout,
+    ):
+        app.add_exception_handler(kind, _handle)
+
+
+def declared(
+    *kinds: ProblemKind, also: Mapping[int | str, dict[str, Any]] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route in OpenAPI: what it answers besides, its own problems, and those of every route."""
+    by_status: dict[int | str, list[ProblemKind]] = {}
+    for kind in (*kinds, UNKNOWN_HOST, MALFORMED, INVALID, INTERNAL, UNAVAILABLE):
+        by_status.setdefault(kind.status, []).append(kind)
+    problems: dict[int | str, dict[str, Any]] = {
+        status: {
+            "description": "; or: ".join(dict.fromkeys(kind.title for kind in group)),
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "examples": {kind.name: _example(kind) for kind in group},
+                }
+            },
+        }
+        for status, group in by_status.items()
+    }
+    return dict(also or {}) | problems
+
+
+def _example(kind: ProblemKind) -> dict[str, Any]:
+    problem = Problem(
+        type=kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=kind.example,
+        instance="/v1/jobs",
+        request_id="req_5f2d9c1ab04e7783",
+        errors=[ProblemError(pointer="/optimizer", code="unknown_kind", detail=kind.example)]
+        if kind is INVALID
+        else [],
+    )
+    return {"summary": kind.title, "value": problem.model_dump(mode="json")}
+
+
+def add_schemas(document: dict[str, Any]) -> None:
+    """Describe a problem in an OpenAPI document; routes refer to it."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"] |= schema.pop("$defs") | {"Problem": schema}

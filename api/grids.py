@@ -1,0 +1,130 @@
+"""A base spec times a grid: the specs of a sweep."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from itertools import product
+from math import prod
+from typing import Any
+
+from pydantic import ValidationError
+
+from api.errors import Refusal, invalid, several
+from api.pointers import body_errors, pointer_to
+from models.answers import ProblemError
+from models.spec.component import Component
+from models.spec.job import JobSpec
+from models.spec.plan import Plan, PlanError
+
+MAX_JOBS = 1_000
+MAX_RUNS = 10_000
+MAX_NAME = 200
+
+Grid = Mapping[str, Sequence[Any]]
+
+
+def expand(
+    name: str, base: dict[str, Any], grid: Grid, seeds: int | Sequence[int] | None, check: Callable[[JobSpec], Plan]
+) -> list[tuple[JobSpec, Plan]]:
+    """One spec per combination of the grid, the last path turning fastest, with what `check` counts of it.
+
+    Raises:
+        Refusal: if there are too many, a path leads nowhere, or a combination is no valid spec; the pointer names the
+            grid's entry where it is to blame, and else the place in the base.
+
+    """
+    count = prod(len(values) for values in grid.values())
+    if count > MAX_JOBS:
+        raise invalid("/grid", "too_many", f"{count:,} combinations exceed the limit of {MAX_JOBS:,} jobs")
+    specs: list[tuple[JobSpec, Plan]] = []
+    runs = 0
+    for indices in product(*(range(len(values)) for values in grid.values())):
+        chosen = {path: (index, values[index]) for index, (path, values) in zip(indices, grid.items(), strict=True)}
+        spec, counted = _combined(name, base, chosen, seeds, check)
+        specs.append((spec, counted))
+        runs += len(spec.seeds)
+        if runs > MAX_RUNS:
+            raise invalid("/grid", "too_many", f"the sweep exceeds the limit of {MAX_RUNS:,} runs")
+    return specs
+
+
+def _combined(
+    name: str,
+    base: dict[str, Any],
+    chosen: Mapping[str, tuple[int, Any]],
+    seeds: int | Sequence[int] | None,
+    check: Callable[[JobSpec], Plan],
+) -> tuple[JobSpec, Plan]:
+    raw = deepcopy(base)
+    if seeds is not None:
+        raw["seeds"] = seeds
+    for path, (_, value) in chosen.items():
+        _put(raw, path, deepcopy(value))
+    raw["experiment"] = raw.get("experiment") or name
+    if "name" not in chosen:
+        raw["name"] = job_name(name or str(raw.get("name", "")), {path: value for path, (_, value) in chosen.items()})
+    try:
+        spec = JobSpec.model_validate(raw)
+        return spec, check(spec)
+    except ValidationError as error:
+        found = body_errors(error.errors(include_url=False), raw)
+    except PlanError as error:
+        found = [ProblemError(pointer=error.pointer, code="asks_for_too_much", detail=str(error))]
+    except Refusal as error:
+        found = error.errors
+    blamed = {pointer_to(path.split(".")): (path, index) for path, (index, _) in chosen.items()}
+    raise several([one.model_copy(update={"pointer": _blame(one.pointer, blamed)}) for one in found])
+
+
+def _put(raw: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path. A bare name on the way is spelled out, a missing object is made."""
+    *parts, last = path.split(".")
+    node: Any = raw
+    for part in parts:
+        node = _child(node, part, path)
+    if isinstance(node, list):
+        node[_position(node, last, path)] = value
+    else:
+        node[last] = value
+
+
+def _child(node: Any, part: str, path: str) -> Any:
+    key: Any = _position(node, part, path) if isinstance(node, list) else part
+    if isinstance(node, dict) and part not in node:
+        default = JobSpec.model_fields[part].default if part in JobSpec.model_fields else None
+        node[part] = {"kind": default.kind} if isinstance(default, Component) else {}
+    if isinstance(node[key], str):
+        node[key] = {"kind": node[key]}
+    if not isinstance(node[key], dict | list):
+        raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no object at "{part}" of this path')
+    return node[key]
+
+
+def _position(node: list[Any], part: str, path: str) -> int:
+    if not (part.isascii() and part.isdigit() and len(part) < 6 and int(part) < len(node)):
+        raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no element "{part}" of this path')
+    return int(part)
+
+
+def _blame(pointer: str, blamed: Mapping[str, tuple[str, int]]) -> str:
+    """The grid's entry that a combination's error comes from, or the place in the base."""
+    for place, (path, index) in blamed.items():
+        if f"{pointer}/".startswith(f"{place}/") or (pointer and f"{place}/".startswith(f"{pointer}/")):
+            return pointer_to(("grid", path, index))
+    # What concerns the whole spec arises from the combination.
+    return f"/base{pointer}" if pointer or not blamed else "/grid"
+
+
+def job_name(name: str, chosen: Mapping[str, Any]) -> str:
+    """`name · learning_rate=0.01, batch_size=32`; whole paths where their last parts are not distinct."""
+    short = [path.rpartition(".")[2] for path in chosen]
+    labels = short if len(set(short)) == len(short) else list(chosen)
+    settings = ", ".join(f"{label}={_words(value)}" for label, value in zip(labels, chosen.values(), strict=True))
+    full = " · ".join(part for part in (name, settings) if part)
+    return full if len(full) <= MAX_NAME else f"{full[: MAX_NAME - 1]}…"
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, str) and value.isprintable():
+        return value
+    return json.dumps(value)

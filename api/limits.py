@@ -1,0 +1,188 @@
+"""What a request may be, checked before anything is made of it: its host, its size, and JSON without surprises."""
+
+import json
+import re
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from math import isinf
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import INVALID, MALFORMED, NOT_JSON, TOO_LARGE, UNKNOWN_HOST, Refusal, render, several
+from api.pointers import pointer_to
+from models.answers import ProblemError
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_DISCARDED_BYTES = 16 * 1024**2
+MAX_JSON_DEPTH = 16
+MAX_WHOLE_NUMBER = 2**63 - 1
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
+
+
+class RequestLimits:
+    """Refuses foreign hosts, NUL characters and large bodies; a body is counted as it streams in."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
+        self._app = app
+        self._hosts = [host.lower() for host in allowed_hosts]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await render(Request(scope), refusal)(scope, receive, send)
+            return
+        await self._app(scope, _counted(receive), send)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        if not self._serves(Headers(scope=scope).get("host", "")):
+            return Refusal(
+                UNKNOWN_HOST, "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
+            )
+        # No database stores the character, so no name or id holds it.
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            return Refusal(MALFORMED, "the address holds a NUL character")
+        return None
+
+    def _serves(self, header: str) -> bool:
+        match = _HOST.fullmatch(header)
+        if match is None:
+            return False
+        name = match["name"].strip("[]").lower()
+        return any(host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])) for host in self._hosts)
+
+
+def _counted(receive: Receive) -> Receive:
+    seen = 0
+
+    async def counting() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen <= MAX_BODY_BYTES:
+            return message
+        # Read on and keep nothing: who is still sending does not hear the answer.
+        while message.get("more_body") and seen < MAX_DISCARDED_BYTES:
+            message = await receive()
+            seen += len(message.get("body", b""))
+        raise Refusal(TOO_LARGE, f"a body may have at most {MAX_BODY_BYTES:,} bytes", headers={"Connection": "close"})
+
+    return counting
+
+
+class JsonRoute(APIRoute):
+    """A route whose body is read by `strict_json`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        takes_body = self.body_field is not None
+
+        async def strict(request: Request) -> Response:
+            if takes_body and not _says_json(request):
+                raise Refusal(NOT_JSON, "send the body with Content-Type: application/json")
+            return await handle(_StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def _says_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
+
+
+class _StrictRequest(Request):
+    async def json(self) -> Any:
+        return strict_json(await self.body())
+
+
+@dataclass(frozen=True)
+class _Flaw:
+    """Stands in the parsed body where something is that JSON or a database cannot hold."""
+
+    code: str
+    detail: str
+
+
+def strict_json(content: bytes) -> Any:
+    """Parse JSON, and refuse what parsers disagree about.
+
+    Raises:
+        Refusal: for broken JSON, NaN and infinities, numbers beyond 64 bits, keys that stand twice, text with NUL or
+            half a character, and anything nested deeper than 16.
+
+    """
+    try:
+        value = json.loads(
+            content.decode(),
+            object_pairs_hook=_object,
+            parse_int=_whole_number,
+            parse_float=_number,
+            parse_constant=lambda word: _Flaw("not_finite", f"{word} is not a number in JSON"),
+        )
+    except UnicodeDecodeError as error:
+        raise Refusal(MALFORMED, f"the body is not UTF-8: byte {error.start:,}") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno:,}, column {error.colno:,}"
+        raise Refusal(MALFORMED, f"the body is not JSON: {error.msg} at {place}") from None
+    except RecursionError:
+        raise Refusal(INVALID, _TOO_DEEP.detail, [ProblemError(pointer="", **vars(_TOO_DEEP))]) from None
+    if flaws := list(_flaws(value, ())):
+        raise several(flaws[:20])
+    return value
+
+
+_TOO_DEEP = _Flaw("too_deep", f"this is nested deeper than {MAX_JSON_DEPTH}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for key, inner in pairs:
+        value[key] = _Flaw("duplicate_key", "this key stands twice") if key in value else inner
+    return value
+
+
+def _whole_number(digits: str) -> int | _Flaw:
+    if len(digits) <= 20 and abs(value := int(digits)) <= MAX_WHOLE_NUMBER:
+        return value
+    return _Flaw("number_too_large", f"a whole number may be at most {MAX_WHOLE_NUMBER}")
+
+
+def _number(digits: str) -> float | _Flaw:
+    value = float(digits)
+    return _Flaw("number_too_large", "this number is too large") if isinf(value) else value
+
+
+def _flaws(value: Any, place: tuple[str | int, ...]) -> Iterator[ProblemError]:
+    if len(place) > MAX_JSON_DEPTH:
+        yield ProblemError(pointer=pointer_to(place), **vars(_TOO_DEEP))
+        return
+    match value:
+        case _Flaw():
+            yield ProblemError(pointer=pointer_to(place), **vars(value))
+        case str() if not _is_text(value):
+            yield ProblemError(
+                pointer=pointer_to(place), code="not_text", detail="this text holds NUL or half a character"
+            )
+        case dict():
+            for key, inner in value.items():
+                if _is_text(key):
+                    yield from _flaws(inner, (*place, key))
+                else:
+                    yield ProblemError(
+                        pointer=pointer_to(place), code="not_text", detail="a key here holds NUL or half a character"
+                    )
+        case list():
+            for index, inner in enumerate(value):
+                yield from _flaws(inner, (*place, index))
+
+
+def _is_text(text: str) -> bool:
+    """Whether UTF-8 and every database can hold it."""
+    return "\0" not in text and (text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text))

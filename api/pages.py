@@ -1,0 +1,93 @@
+"""Pages of a list: keyset cursors that stay right while rows are added, and that nobody has to understand."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+from fastapi import Query
+from sqlalchemy import Select, literal, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+from api.errors import invalid
+from models.answers import Page
+from models.tables import Instant
+
+MAX_PAGE = 200
+
+PageLimit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of a page.")]
+PageAfter = Annotated[str, Query(max_length=400, description="`next_after` of the page before.")]
+PageSort = Annotated[Literal["newest", "oldest"], Query(description="Which items come first.")]
+
+Row = TypeVar("Row")
+Item = TypeVar("Item")
+
+
+class Key(NamedTuple):
+    """Where a page ends: a moment, and an id or name that tells apart what shares it."""
+
+    moment: datetime
+    name: str
+
+
+def _checksum(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def encode(key: Key) -> str:
+    text = json.dumps([key.moment.isoformat(), key.name])
+    return base64.urlsafe_b64encode((_checksum(text) + text).encode()).decode().rstrip("=")
+
+
+def decode(after: str) -> Key:
+    """Read back what `encode` wrote.
+
+    Raises:
+        Refusal: if this server did not write it.
+
+    """
+    try:
+        plain = base64.b64decode(after + "=" * (-len(after) % 4), altchars=b"-_", validate=True).decode()
+        checksum, text = plain[:12], plain[12:]
+        if checksum != _checksum(text):
+            raise ValueError("changed on its way")
+        moment, name = json.loads(text)
+        return Key(datetime.fromisoformat(moment).astimezone(UTC), name)
+    except (ValueError, binascii.Error):
+        raise invalid("?after", "not_a_cursor", "send back a next_after that this server gave") from None
+
+
+def following(
+    statement: Select[*tuple[Any, ...]],
+    moment: InstrumentedAttribute[datetime],
+    name: InstrumentedAttribute[str],
+    *,
+    after: str,
+    newest_first: bool,
+    limit: int,
+) -> Select[*tuple[Any, ...]]:
+    """The statement, ordered and cut to one row more than the page after the cursor holds."""
+    if after:
+        key = decode(after)
+        place = tuple_(literal(key.moment, Instant()), literal(key.name))
+        row = tuple_(moment, name)
+        statement = statement.where(row < place if newest_first else row > place)
+    order = (moment.desc(), name.desc()) if newest_first else (moment, name)
+    return statement.order_by(*order).limit(limit + 1)
+
+
+def page(
+    rows: Sequence[Row], limit: int, key: Callable[[Row], Key], items: Callable[[Sequence[Row]], list[Item]]
+) -> Page[Item]:
+    """Cut off the row that only tells that there are more, and make items of the others."""
+    kept = rows[:limit]
+    has_more = len(rows) > limit
+    return Page(data=items(kept), has_more=has_more, next_after=encode(key(kept[-1])) if has_more else None)
+
+
+def single_page(items: list[Item]) -> Page[Item]:
+    """A list that is bounded by its nature."""
+    return Page(data=items, has_more=False, next_after=None)

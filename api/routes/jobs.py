@@ -1,0 +1,286 @@
+"""Jobs: hand in, look at, relabel, cancel, retry, delete."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import ConfigDict, Field
+from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select, update
+from sqlalchemy.orm import Session
+
+from api.dependencies import ServiceNeeded
+from api.errors import CHANGED, ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
+from api.job_answers import device_warnings, job_answers, live_devices, run_answers
+from api.limits import JsonRoute
+from api.pages import Key, PageAfter, PageLimit, PageSort, following, page, single_page
+from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
+from models import answers, lifecycle
+from models.settings import Settings
+from models.spec.component import SpecModel
+from models.spec.job import JobSpec, Name, Tag
+from models.spec.plan import Plan, plan
+from models.status import TERMINAL, RunStatus
+from models.tables import Job, Run
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
+
+OnDuplicate = Annotated[
+    Literal["new", "return"],
+    Query(description='"return" hands back the newest succeeded job of the same spec_hash, with 200.'),
+]
+
+
+class JobChanges(SpecModel):
+    """The labels of a job that can change; what is left out stays."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "adam, again", "priority": 10}]})
+
+    name: Name = ""
+    tags: tuple[Tag, ...] = Field((), max_length=32)
+    notes: str = Field("", max_length=10_000)
+    priority: int = Field(0, ge=-100, le=100)
+
+
+def checked_plan(spec: JobSpec, settings: Settings) -> Plan:
+    """Count what a spec asks for.
+
+    Raises:
+        PlanError: if it asks for more than any installation allows.
+        Refusal: if it asks for more memory than this one allows.
+
+    """
+    counted = plan(spec)
+    limit = settings.max_job_memory_bytes
+    if counted.memory_bytes > limit:
+        raise invalid(
+            "/network", "asks_for_too_much", f"{counted.memory_bytes:,} bytes a run exceed the limit of {limit:,} bytes"
+        )
+    return counted
+
+
+def find_job(session: Session, job_id: str, *, for_update: bool = False) -> Job:
+    """Fetch a job.
+
+    Raises:
+        Refusal: if there is none.
+
+    """
+    job = session.get(Job, job_id, with_for_update=for_update)
+    if job is None:
+        raise Refusal(NOT_FOUND, f"there is no job {job_id}")
+    return job
+
+
+def _etag(job: answers.Job | Job) -> str:
+    """Of what PATCH can change; the state of the runs changes without anybody's doing."""
+    return f'"{job.version}"'
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a job",
+    response_model=answers.Job,
+    responses=declared(
+        KEY_REUSED,
+        TOO_LARGE,
+        NOT_JSON,
+        also={200: {"model": answers.Job, "description": "An equal job has succeeded before (on_duplicate=return)"}},
+    ),
+)
+def submit(
+    spec: JobSpec,
+    service: ServiceNeeded,
+    request: Request,
+    on_duplicate: OnDuplicate = "new",
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Store a job and queue its runs. A bare string stands for a component with its defaults."""
+    counted = checked_plan(spec, service.settings)
+
+    def act(session: Session) -> Effect:
+        if on_duplicate == "return" and (same := _succeeded_before(session, spec.spec_hash)):
+            return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
+        job = lifecycle.submit(session, spec, counted)
+        session.flush()
+        return Effect(job_answers(session, service.settings, [job])[0], f"/v1/jobs/{job.id}")
+
+    answer = answer_once(request, service.database, idempotency_key, spec.model_dump(mode="json"), act)
+    service.relay.nudge()
+    return answer
+
+
+def _succeeded_before(session: Session, spec_hash: str) -> Job | None:
+    return session.scalars(
+        select(Job)
+        .where(Job.spec_hash == spec_hash, _has_status(RunStatus.SUCCEEDED))
+        .order_by(Job.created_at.desc(), Job.id.desc())
+        .limit(1)
+    ).first()
+
+
+@router.post("/validate", summary="Check a spec and store nothing", responses=declared(TOO_LARGE, NOT_JSON))
+def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
+    """What the spec would ask for, with every default spelled out."""
+    counted = checked_plan(spec, service.settings)
+    with service.database.read() as session:
+        warnings = device_warnings([spec.device], live_devices(session, service.settings))
+    return answers.PlannedJob(
+        spec=spec,
+        spec_hash=spec.spec_hash,
+        runs=len(spec.seeds),
+        steps=counted.steps,
+        steps_per_epoch=counted.steps_per_epoch,
+        training_rows=counted.training_rows,
+        validation_rows=counted.validation_rows,
+        test_rows=counted.test_rows,
+        batch_rows=counted.batch_rows,
+        parameters=counted.parameters,
+        memory_bytes=counted.memory_bytes,
+        warnings=warnings,
+    )
+
+
+@router.get("", summary="List jobs", responses=declared())
+def list_jobs(
+    service: ServiceNeeded,
+    experiment: Annotated[str | None, Query(max_length=200)] = None,
+    status: RunStatus | None = None,
+    tag: Annotated[str | None, Query(max_length=64)] = None,
+    spec_hash: Annotated[str | None, Query(max_length=64)] = None,
+    created_after: datetime | None = None,
+    sort: PageSort = "newest",
+    limit: PageLimit = 50,
+    after: PageAfter = "",
+) -> answers.Page[answers.Job]:
+    """A page of the jobs that meet every condition. A time without a zone is in UTC."""
+    conditions: list[ColumnElement[bool]] = []
+    if experiment is not None:
+        conditions.append(Job.experiment == experiment)
+    if status is not None:
+        conditions.append(_has_status(status))
+    if spec_hash is not None:
+        conditions.append(Job.spec_hash == spec_hash)
+    if created_after is not None:
+        moment = created_after if created_after.tzinfo else created_after.replace(tzinfo=UTC)
+        conditions.append(Job.created_at > moment.astimezone(UTC))
+    if tag is not None:
+        conditions.append(_has_tag(tag, is_sqlite=service.database.is_sqlite))
+    statement = following(
+        select(Job).where(*conditions),
+        Job.created_at,
+        Job.id,
+        after=after,
+        newest_first=sort == "newest",
+        limit=limit,
+    )
+    with service.database.read() as session:
+        return page(
+            session.scalars(statement).all(),
+            limit,
+            key=lambda job: Key(job.created_at, job.id),
+            items=lambda jobs: job_answers(session, service.settings, jobs),
+        )
+
+
+def _has_status(status: RunStatus) -> ColumnElement[bool]:
+    """`models.status.job_status` as a condition in SQL."""
+
+    def some(*wanted: RunStatus) -> ColumnElement[bool]:
+        return exists().where(Run.job_id == Job.id, Run.status.in_(wanted)).correlate(Job)
+
+    # Begins with the rows of this status, which an index finds: there are few of the ones that people look for.
+    leading = Job.id.in_(select(Run.job_id).where(Run.status == status))
+    queued, running, cancelling = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING
+    match status:
+        case RunStatus.RUNNING:
+            half_way = and_(some(queued), some(*TERMINAL), not_(some(cancelling)))
+            return or_(leading, and_(Job.id.in_(select(Run.job_id).where(Run.status == queued)), half_way))
+        case RunStatus.CANCELLING:
+            return and_(leading, not_(some(running)))
+        case RunStatus.QUEUED:
+            return and_(leading, not_(some(running, cancelling, *TERMINAL)))
+        case RunStatus.FAILED:
+            return and_(leading, not_(some(queued, running, cancelling)))
+        case RunStatus.CANCELLED:
+            return and_(leading, not_(some(queued, running, cancelling, RunStatus.FAILED)))
+        case RunStatus.SUCCEEDED:
+            # Most jobs have succeeded: here the walk through the jobs is the short way.
+            return not_(some(*(other for other in RunStatus if other is not status)))
+
+
+def _has_tag(tag: str, *, is_sqlite: bool) -> ColumnElement[bool]:
+    elements = func.json_each if is_sqlite else func.json_array_elements_text
+    value = elements(Job.tags).table_valued("value")
+    return exists(select(literal(1)).select_from(value).where(value.c.value == tag))
+
+
+@router.get("/{job_id}", summary="Get a job", responses=declared(NOT_FOUND))
+def get_job(job_id: str, service: ServiceNeeded, response: Response) -> answers.Job:
+    """The job and how far its runs are. The ETag is that of its labels, for If-Match."""
+    with service.database.read() as session:
+        job = job_answers(session, service.settings, [find_job(session, job_id)])[0]
+    response.headers["ETag"] = _etag(job)
+    return job
+
+
+@router.patch("/{job_id}", summary="Change a job's labels", responses=declared(NOT_FOUND, CHANGED, TOO_LARGE, NOT_JSON))
+def change_job(
+    job_id: str, changes: JobChanges, service: ServiceNeeded, response: Response, if_match: IfMatch = None
+) -> answers.Job:
+    """Change name, tags, notes or priority; none of it touches what is trained. Priority moves waiting runs too."""
+    changed: dict[str, Any] = changes.model_dump(mode="json", exclude_unset=True)
+    with service.database.write() as session:
+        job = find_job(session, job_id, for_update=True)
+        demand(if_match, _etag(job))
+        if changed:
+            for label, value in changed.items():
+                setattr(job, label, value)
+            job.version += 1
+        if "priority" in changed:
+            # Of ended runs too: a retry queues them again.
+            session.execute(update(Run).where(Run.job_id == job_id).values(priority=changes.priority))
+        session.flush()
+        answer = job_answers(session, service.settings, [job])[0]
+    response.headers["ETag"] = _etag(answer)
+    return answer
+
+
+@router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+def delete_job(job_id: str, service: ServiceNeeded) -> None:
+    """Delete an ended job with its runs, histories and artifacts."""
+    with service.database.write() as session:
+        find_job(session, job_id)
+        run_ids = session.scalars(select(Run.id).where(Run.job_id == job_id)).all()
+        keys = lifecycle.delete_job(session, job_id)
+    service.storage.delete(keys)
+    service.forget_metrics(run_ids)
+
+
+@router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+def cancel_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+    """Cancel what waits at once; what trains ends within about two seconds."""
+    with service.database.write() as session:
+        job = find_job(session, job_id)
+        lifecycle.cancel(session, job_id)
+        return job_answers(session, service.settings, [job])[0]
+
+
+@router.post("/{job_id}/retry", status_code=202, summary="Retry a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+def retry_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+    """Queue the failed and cancelled runs again."""
+    with service.database.write() as session:
+        job = find_job(session, job_id)
+        lifecycle.retry(session, job_id)
+        answer = job_answers(session, service.settings, [job])[0]
+    service.relay.nudge()
+    return answer
+
+
+@router.get("/{job_id}/runs", summary="List a job's runs", responses=declared(NOT_FOUND))
+def list_runs(job_id: str, service: ServiceNeeded) -> answers.Page[answers.Run]:
+    """All runs of a job, by position: at most 1,000, on one page."""
+    with service.database.read() as session:
+        find_job(session, job_id)
+        return single_page(run_answers(session, Run.job_id == job_id))

@@ -1,0 +1,70 @@
+"""A run's points as server-sent events."""
+
+from collections.abc import AsyncIterable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from api.dependencies import ServiceNeeded
+from api.errors import NOT_FOUND, declared
+from api.routes.runs import MAX_POINTS, MAX_WAIT_SECONDS, MetricNames, demand_run, read_cursor
+from models.answers import MetricsPage
+from models.metric_stream import Cursor
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+
+def _start(
+    run_id: str,
+    service: ServiceNeeded,
+    last_event_id: Annotated[str, Header(max_length=40, description="Go on after this event.")] = "",
+) -> Cursor:
+    # Refuses before the stream begins: afterwards there is no status code any more.
+    cursor = read_cursor(last_event_id)
+    with service.database.read() as session:
+        demand_run(session, run_id)
+    return cursor
+
+
+@router.get(
+    "/{run_id}/stream",
+    summary="Follow a run's points",
+    response_class=EventSourceResponse,
+    responses=declared(NOT_FOUND),
+)
+async def stream_metrics(
+    run_id: str,
+    service: ServiceNeeded,
+    start: Annotated[Cursor, Depends(_start)],
+    name: MetricNames = [],  # noqa: B006
+) -> AsyncIterable[ServerSentEvent]:
+    """Events until the run has ended.
+
+    `status` {status}; `rollback` {from_step}: forget every point past it; `metrics` {series, non_finite}, whose id is a
+    cursor; `end` {status}, the last. A client that comes back with Last-Event-ID misses nothing and sees nothing twice.
+    """
+    after, status = start, None
+    while True:
+        page = await service.histories.page(
+            run_id, after, name, limit=MAX_POINTS, wait_seconds=MAX_WAIT_SECONDS if status else 0
+        )
+        if page.status is not status and not page.is_terminal:
+            yield ServerSentEvent(event="status", data={"status": page.status})
+        for event in _news(page):
+            yield event
+        if page.is_terminal:
+            yield ServerSentEvent(event="end", data={"status": page.status}, id=page.next_after)
+            return
+        after, status = Cursor.parse(page.next_after), page.status
+
+
+def _news(page: MetricsPage) -> list[ServerSentEvent]:
+    events = []
+    if page.rollback:
+        # Without an id: whoever loses the connection here is told again.
+        events.append(ServerSentEvent(event="rollback", data=page.rollback.model_dump()))
+    if page.series:
+        data = page.model_dump(mode="json", include={"series", "non_finite"})
+        events.append(ServerSentEvent(event="metrics", data=data, id=page.next_after))
+    return events

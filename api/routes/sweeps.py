@@ -1,0 +1,189 @@
+"""Sweeps: a base spec times a grid, as one request."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import ConfigDict, Field
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from api.dependencies import Service, ServiceNeeded
+from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
+from api.grids import expand
+from api.job_answers import job_answers
+from api.limits import JsonRoute
+from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
+from api.responses import Effect, IdempotencyKey, answer_once
+from api.routes.jobs import checked_plan
+from models import answers, lifecycle
+from models.lifecycle import IllegalAction
+from models.spec.component import SpecModel
+from models.spec.job import MAX_RUNS_PER_JOB, MAX_SEED, JobSpec, Name
+from models.spec.plan import Plan
+from models.status import RunStatus, job_status
+from models.tables import Job, Run, Sweep, new_id, now
+
+router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=JsonRoute)
+
+Values = Annotated[list[Any], Field(min_length=1, max_length=1_000)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class SweepRequest(SpecModel):
+    """A base spec, and the values that some of its fields take in turn."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "learning rates",
+                    "base": {"dataset": "digits", "optimizer": "adam"},
+                    "grid": {"optimizer.learning_rate": [0.001, 0.01, 0.1]},
+                    "seeds": 5,
+                }
+            ]
+        }
+    )
+
+    name: Name = ""
+    """Of the sweep; begins the jobs' names, and is their experiment where the base names none."""
+    base: dict[str, Any]
+    """A job spec."""
+    grid: dict[str, Values] = Field({}, max_length=16)
+    """Dotted path into the spec → its values: `optimizer.learning_rate`, `regularizers.0.weight`."""
+    seeds: Annotated[int, Field(ge=1, le=MAX_RUNS_PER_JOB)] | list[Seed] | None = None
+    """Takes the place of the base's seeds."""
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a sweep",
+    response_model=answers.Sweep,
+    responses=declared(KEY_REUSED, TOO_LARGE, NOT_JSON),
+)
+def submit(
+    sweep: SweepRequest, service: ServiceNeeded, request: Request, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Store one job per combination of the grid, all or none: at most 1,000 jobs and 10,000 runs."""
+    planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, lambda spec: checked_plan(spec, service.settings))
+
+    def act(session: Session) -> Effect:
+        stored = _store(session, sweep, planned)
+        return Effect(_sweep_answer(session, service, stored), f"/v1/sweeps/{stored.id}")
+
+    answer = answer_once(request, service.database, idempotency_key, sweep.model_dump(mode="json"), act)
+    service.relay.nudge()
+    return answer
+
+
+def _store(session: Session, sweep: SweepRequest, planned: Sequence[tuple[JobSpec, Plan]]) -> Sweep:
+    stored = Sweep(id=new_id("sweep"), name=sweep.name, base=sweep.base, grid=sweep.grid, created_at=now())
+    session.add(stored)
+    session.flush()
+    for spec, counted in planned:
+        lifecycle.submit(session, spec, counted, sweep_id=stored.id)
+    session.flush()
+    return stored
+
+
+@router.get("", summary="List sweeps", responses=declared())
+def list_sweeps(
+    service: ServiceNeeded, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
+) -> answers.Page[answers.SweepSummary]:
+    """A page of sweeps; their jobs are counted, not told."""
+    statement = following(
+        select(Sweep), Sweep.created_at, Sweep.id, after=after, newest_first=sort == "newest", limit=limit
+    )
+    with service.database.read() as session:
+        return page(
+            session.scalars(statement).all(),
+            limit,
+            key=lambda sweep: Key(sweep.created_at, sweep.id),
+            items=lambda sweeps: _summaries(session, sweeps),
+        )
+
+
+def _summaries(session: Session, sweeps: Sequence[Sweep]) -> list[answers.SweepSummary]:
+    ids = [sweep.id for sweep in sweeps]
+    jobs = dict(
+        session.execute(select(Job.sweep_id, func.count()).where(Job.sweep_id.in_(ids)).group_by(Job.sweep_id)).all()
+    )
+    runs: dict[str, dict[RunStatus, int]] = {sweep_id: {} for sweep_id in ids}
+    rows = session.execute(
+        select(Job.sweep_id, Run.status, func.count())
+        .join(Run, Run.job_id == Job.id)
+        .where(Job.sweep_id.in_(ids))
+        .group_by(Job.sweep_id, Run.status)
+    )
+    for sweep_id, status, count in rows:
+        runs[str(sweep_id)][RunStatus(status)] = count
+    return [
+        answers.SweepSummary(
+            id=sweep.id,
+            name=sweep.name,
+            grid=sweep.grid,
+            created_at=sweep.created_at,
+            jobs=jobs.get(sweep.id, 0),
+            status=job_status(runs[sweep.id]),
+            runs_by_status=runs[sweep.id],
+        )
+        for sweep in sweeps
+    ]
+
+
+@router.get("/{sweep_id}", summary="Get a sweep", responses=declared(NOT_FOUND))
+def get_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+    """The sweep with all its jobs, in the order of the grid."""
+    with service.database.read() as session:
+        return _sweep_answer(session, service, _find_sweep(session, sweep_id))
+
+
+@router.post(
+    "/{sweep_id}/cancel", status_code=202, summary="Cancel a sweep", responses=declared(NOT_FOUND, ILLEGAL_ACTION)
+)
+def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+    """Cancel every job of it that has not ended."""
+    with service.database.write() as session:
+        sweep = _find_sweep(session, sweep_id)
+        under_way = session.scalars(
+            select(Run.job_id)
+            .join(Job, Run.job_id == Job.id)
+            .where(
+                Job.sweep_id == sweep_id,
+                Run.status.in_((RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING)),
+            )
+            .distinct()
+        ).all()
+        if not under_way:
+            raise IllegalAction("every job of this sweep has ended: there is nothing to cancel", [])
+        for job_id in sorted(under_way):
+            lifecycle.cancel(session, job_id)
+        return _sweep_answer(session, service, sweep)
+
+
+def _find_sweep(session: Session, sweep_id: str) -> Sweep:
+    sweep = session.get(Sweep, sweep_id)
+    if sweep is None:
+        raise Refusal(NOT_FOUND, f"there is no sweep {sweep_id}")
+    return sweep
+
+
+def _sweep_answer(session: Session, service: Service, sweep: Sweep) -> answers.Sweep:
+    jobs = session.scalars(select(Job).where(Job.sweep_id == sweep.id).order_by(Job.created_at, Job.id)).all()
+    told = job_answers(session, service.settings, jobs)
+    counts: dict[RunStatus, int] = {}
+    for job in told:
+        for status, count in job.runs_by_status.items():
+            counts[status] = counts.get(status, 0) + count
+    return answers.Sweep(
+        id=sweep.id,
+        name=sweep.name,
+        grid=sweep.grid,
+        created_at=sweep.created_at,
+        jobs=told,
+        status=job_status(counts),
+        runs_by_status=counts,
+    )

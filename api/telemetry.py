@@ -1,0 +1,109 @@
+"""What operators see: a request id on everything, structured logs, and numbers for Prometheus."""
+
+import re
+import secrets
+import sys
+import time
+
+import structlog
+from fastapi import Request
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import render
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Of every answer that does not bring its own."""
+
+log = structlog.get_logger()
+
+
+class Meters:
+    """Counts requests by route template, never by path: ids would make a series each."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ("method", "route", "status")
+        self.requests = Counter("descent_requests", "Requests answered", labels, registry=self.registry)
+        self.seconds = Histogram(
+            "descent_request_seconds", "Time until an answer was complete", labels, registry=self.registry
+        )
+
+    def observe(self, scope: Scope, status: int, seconds: float) -> None:
+        template = getattr(scope.get("route"), "path_format", "unmatched")
+        labels = (scope["method"], template, str(status))
+        self.requests.labels(*labels).inc()
+        self.seconds.labels(*labels).observe(seconds)
+
+
+class RequestContext:
+    """The outermost middleware: gives a request its id and an answer its headers, and catches what nobody caught."""
+
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+        self._app = app
+        self._meters = meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except Exception as error:
+                if status:
+                    raise
+                await render(Request(scope), error)(scope, receive, send_with_headers)
+            finally:
+                seconds = time.perf_counter() - started
+                self._meters.observe(scope, status, seconds)
+                if scope["method"] not in ("GET", "HEAD"):
+                    path = scope["path"]
+                    log.info("request", method=scope["method"], path=path, status=status, seconds=round(seconds, 4))
+
+
+def _request_id(scope: Scope) -> str:
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
+
+
+def configure_logging() -> None:
+    """JSON lines for machines, colours for a terminal."""
+    on_terminal = sys.stderr.isatty()
+    formatted: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if on_terminal
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *formatted,
+        ],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,352 @@
+"""The seam between Redis and SQL: a reader gets every point once, whatever is lost and whenever it asks."""
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import redis
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from sqlalchemy import make_url
+
+from api.histories import Histories
+from descent.history import History
+from models import lifecycle
+from models.answers import MetricsPage
+from models.database import Database
+from models.metric_stream import Cursor, connect, connect_async
+from models.spec.job import JobSpec
+from models.spec.plan import plan
+from models.status import RunStatus
+from models.tables import Run
+from tests.api.fake_worker import FakeRun, FakeWorker
+from tests.api.specs import SPEC
+
+
+class Bench:
+    """A database, a Redis, a fake worker, and the reader under test in its own event loop."""
+
+    def __init__(self, database_url: str, redis_url: str) -> None:
+        self.database = Database(make_url(database_url))
+        self.client = connect(redis_url)
+        self.worker = FakeWorker(self.database, self.client)
+        self.runner = asyncio.Runner()
+        self._redis = connect_async(redis_url)
+        self.histories = Histories(self.database, self._redis)
+
+    def new_run(self) -> FakeRun:
+        spec = JobSpec.model_validate(SPEC)
+        with self.database.write() as session:
+            lifecycle.submit(session, spec, plan(spec))
+        return self.worker.claim()[0]
+
+    def page(self, run: FakeRun, after: str = "", *names: str, limit: int = 10_000, wait: float = 0.0) -> MetricsPage:
+        return self.runner.run(
+            self.histories.page(run.claimed.id, Cursor.parse(after), names, limit=limit, wait_seconds=wait)
+        )
+
+    def sampled(self, run: FakeRun, max_points: int) -> MetricsPage:
+        return self.runner.run(self.histories.sampled(run.claimed.id, (), max_points))
+
+    def redis_is_away(self, is_away: bool = True) -> None:
+        self.histories._redis_silent_until = float("inf") if is_away else 0.0
+
+    def close(self) -> None:
+        self.runner.run(self._redis.aclose())
+        self.runner.run(self._redis.connection_pool.aclose())
+        self.runner.close()
+        self.client.close()
+        self.database.dispose()
+
+
+@pytest.fixture
+def bench(sqlite_url: str, redis_url: str) -> Iterator[Bench]:
+    bench = Bench(sqlite_url, redis_url)
+    yield bench
+    bench.close()
+
+
+def steps(page: MetricsPage, name: str = "train_loss") -> list[int]:
+    return page.series[name].step if name in page.series else []
+
+
+def loss(*at: int) -> dict[str, tuple[tuple[int, ...], tuple[float, ...]]]:
+    return {"train_loss": (at, tuple(1 / step for step in at))}
+
+
+def test_points_are_readable_as_soon_as_they_are_published(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1, 2))
+    page = bench.page(run)
+    assert steps(page) == [1, 2]
+    assert (page.status, page.is_terminal, page.rollback) == (RunStatus.RUNNING, False, None)
+    assert 0 < page.poll_after_ms < 1_000
+    again = bench.page(run, page.next_after)
+    assert (again.series, again.next_after) == ({}, page.next_after)
+
+
+def test_a_run_that_waits_has_an_empty_first_page_and_a_slow_poll(bench: Bench) -> None:
+    run = bench.new_run()
+    with bench.database.write() as session:
+        lifecycle.release(session, run.claimed.id, 1)
+    page = bench.page(run)
+    assert (page.series, page.next_after, page.status, page.poll_after_ms) == ({}, "", RunStatus.QUEUED, 1_000)
+
+
+def test_what_redis_lost_comes_from_sql_without_a_seam(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1))
+    cursor = bench.page(run).next_after
+    run.report(loss(2))
+    run.save()
+    bench.client.flushall()
+    run.report(loss(3))
+    run.save()
+    run.report(loss(4))
+    assert steps(bench.page(run, cursor)) == [2, 3, 4]
+    assert steps(bench.page(run)) == [1, 2, 3, 4]
+
+
+def test_a_gap_that_is_in_neither_yet_is_waited_for(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1))
+    cursor = bench.page(run).next_after
+    run.report(loss(2), to_redis=False)
+    run.report(loss(3))
+    assert steps(bench.page(run, cursor, wait=0.1)) == []
+    run.save()
+    assert steps(bench.page(run, cursor)) == [2, 3]
+
+
+def test_the_whole_history_comes_from_sql_while_redis_is_away(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1, 2), to_redis=False)
+    run.save()
+    bench.redis_is_away()
+    page = bench.page(run)
+    assert (steps(page), page.status) == ([1, 2], RunStatus.RUNNING)
+    run.finish(to_redis=False)
+    page = bench.page(run, page.next_after)
+    assert (page.is_terminal, page.status, page.poll_after_ms) == (True, RunStatus.SUCCEEDED, 0)
+
+
+def test_the_page_that_brings_the_end_is_the_last(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1))
+    run.finish(RunStatus.FAILED)
+    page = bench.page(run)
+    assert (steps(page), page.is_terminal, page.status, page.poll_after_ms) == ([1], True, RunStatus.FAILED, 0)
+    after_the_end = bench.page(run, page.next_after)
+    assert (after_the_end.series, after_the_end.is_terminal) == ({}, True)
+
+
+def test_a_run_that_never_began_ends_without_a_chunk(bench: Bench) -> None:
+    run = bench.new_run()
+    with bench.database.write() as session:
+        lifecycle.release(session, run.claimed.id, 1)
+        row = session.get(Run, run.claimed.id)
+        assert row is not None
+        lifecycle.cancel(session, row.job_id)
+    page = bench.page(run, wait=5)
+    assert (page.is_terminal, page.status, page.next_after) == (True, RunStatus.CANCELLED, "")
+
+
+def test_an_end_that_was_retried_is_no_end(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1, 2))
+    run.finish(RunStatus.FAILED)
+    with bench.database.write() as session:
+        row = session.get(Run, run.claimed.id)
+        assert row is not None
+        lifecycle.retry(session, row.job_id)
+    waiting = bench.page(run)
+    assert (waiting.is_terminal, waiting.status) == (False, RunStatus.QUEUED)
+    again = bench.worker.claim()[0]
+    again.report(loss(1))
+    page = bench.page(run, waiting.next_after)
+    assert page.rollback is not None
+    assert page.rollback.from_step == 0
+    assert steps(page) == [1]
+    assert steps(bench.page(run)) == [1], "a reader from the beginning never sees what was taken back"
+
+
+def test_a_resumed_run_takes_back_only_what_came_after_its_checkpoint(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1, 2))
+    cursor = bench.page(run).next_after
+    run.report(loss(3, 4))
+    bench.worker.vanish(run)
+    again = bench.worker.claim()[0]
+    again.report(loss(4, 5), from_step=3)
+    page = bench.page(run, cursor)
+    assert page.rollback is not None
+    assert page.rollback.from_step == 3
+    assert steps(page) == [3, 4, 5]
+
+
+def test_a_page_holds_whole_chunks_and_says_that_more_follow(bench: Bench) -> None:
+    run = bench.new_run()
+    for first in (1, 4, 7):
+        run.report(loss(first, first + 1, first + 2))
+    page = bench.page(run, limit=5)
+    assert (steps(page), page.poll_after_ms) == ([1, 2, 3], 0)
+    assert steps(bench.page(run, page.next_after, limit=1)) == [4, 5, 6]
+    run.finish()
+    cut = bench.page(run, limit=1)
+    assert (steps(cut), cut.is_terminal) == ([1, 2, 3], False)
+
+
+def test_long_histories_are_read_on_past_one_look(bench: Bench) -> None:
+    run = bench.new_run()
+    for step in range(1, 451):
+        run.report(loss(step), to_redis=step > 200)
+        if step % 2 == 0 and step <= 300:
+            run.save()
+    assert steps(bench.page(run)) == list(range(1, 451))
+    bench.redis_is_away()
+    assert steps(bench.page(run)) == list(range(1, 301))
+
+
+def test_named_metrics_are_found_however_many_others_come_first(bench: Bench) -> None:
+    run = bench.new_run()
+    for step in range(1, 302):
+        run.report(loss(step))
+    run.report({"validation_loss": ([301], [0.5])})
+    page = bench.page(run, "", "validation_loss")
+    assert list(page.series) == ["validation_loss"]
+    assert page.series["validation_loss"].step == [301]
+
+
+def test_numbers_that_json_lacks_travel_as_null_with_their_steps(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report({"train_loss": ([1, 2, 3], [0.5, float("nan"), float("inf")]), "gradient_norm": ([1], [2.0])})
+    page = bench.page(run)
+    assert page.series["train_loss"].value == [0.5, None, None]
+    assert page.non_finite == {"train_loss": [2, 3]}
+
+
+def test_a_sampled_history_keeps_ends_and_extremes_and_tells_its_size(bench: Bench) -> None:
+    run = bench.new_run()
+    values = np.ones(1_000)
+    values[[0, 333, 666, 999]] = 2, -5, 9, 3
+    run.report({"train_loss": (range(500), values[:500].tolist())})
+    run.save()
+    run.report({"train_loss": (range(500, 1_000), values[500:].tolist())})
+    page = bench.sampled(run, 20)
+    series = page.series["train_loss"]
+    assert (series.total, len(series.step) <= 20) == (1_000, True)
+    assert {0, 333, 666, 999} <= set(series.step)
+    assert bench.page(run, page.next_after).series == {}, "a reader can go on from there"
+
+
+def test_a_waiting_reader_wakes_with_the_first_point(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1))
+    cursor = Cursor.parse(bench.page(run).next_after)
+
+    async def read_while_it_is_written() -> MetricsPage:
+        reading = asyncio.create_task(bench.histories.page(run.claimed.id, cursor, (), limit=100, wait_seconds=20))
+        await asyncio.sleep(0.1)
+        assert not reading.done()
+        await asyncio.to_thread(run.report, loss(2))
+        return await asyncio.wait_for(reading, 15)
+
+    assert steps(bench.runner.run(read_while_it_is_written())) == [2]
+
+
+def test_a_waiting_reader_learns_of_an_end_that_redis_never_heard_of(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1), state=None)
+    cursor = Cursor.parse(bench.page(run).next_after)
+
+    async def read_while_it_ends() -> MetricsPage:
+        reading = asyncio.create_task(bench.histories.page(run.claimed.id, cursor, (), limit=100, wait_seconds=20))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(run.finish, to_redis=False)
+        return await asyncio.wait_for(reading, 15)
+
+    assert bench.runner.run(read_while_it_ends()).is_terminal
+
+
+def test_a_redis_that_does_not_answer_costs_one_pause_and_then_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def refuse(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise redis.ConnectionError
+
+    monkeypatch.setattr("api.histories.metric_stream.read", refuse)
+    run = bench.new_run()
+    run.report(loss(1), to_redis=False)
+    run.save()
+    assert [steps(bench.page(run)) for _ in range(3)] == [[1]] * 3
+    assert asked == 1
+
+
+class Tale:
+    """One run and one reader; each method is something that can happen to them."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.run = bench.new_run()
+        self.reader = History()
+        self.step = 0
+        self._cursor = ""
+
+    def report(self, *, to_redis: bool = True) -> None:
+        self.step += 2
+        self.run.report(loss(self.step - 1, self.step), to_redis=to_redis)
+
+    def report_unheard(self) -> None:
+        self.report(to_redis=False)
+
+    def save(self) -> None:
+        self.run.save()
+
+    def flush(self) -> None:
+        self._bench.client.flushall()
+
+    def trim(self) -> None:
+        self._bench.client.xtrim(f"descent:metrics:{self.run.claimed.id}", maxlen=1, approximate=False)
+
+    def vanish(self) -> None:
+        self._bench.worker.vanish(self.run)
+        self.run, self.step = self._bench.worker.claim()[0], 0
+
+    def poll(self, limit: int = 10_000) -> MetricsPage:
+        page = self._bench.page(self.run, self._cursor, limit=limit)
+        self.reader.take(page)
+        self._cursor = page.next_after
+        return page
+
+    def poll_a_little(self) -> None:
+        self.poll(limit=1)
+
+
+ACTIONS = ["report"] * 4 + ["report_unheard", "save", "save", "flush", "trim", "vanish", "poll", "poll_a_little"]
+
+
+@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(actions=st.lists(st.sampled_from(ACTIONS), max_size=25))
+def test_whatever_happens_in_between_every_surviving_point_is_seen_exactly_once(
+    bench: Bench, actions: list[str]
+) -> None:
+    tale = Tale(bench)
+    for action in actions:
+        getattr(tale, action)()
+    tale.run.finish()
+    while not tale.poll().is_terminal:
+        pass
+    seen = tale.reader.series["train_loss"].step if tale.reader.series else []
+    assert seen == list(range(1, tale.step + 1))
+
+
+def test_a_cursor_that_is_none_is_refused() -> None:
+    for text in ("1", "1-", "-1", "a-b", "1-2-3", "٣-1", "9999999999-1"):
+        with pytest.raises(ValueError, match="cursor"):
+            Cursor.parse(text)

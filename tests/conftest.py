@@ -1,0 +1,123 @@
+"""Fixtures that every room's tests share: real servers, fresh databases, an API over real HTTP."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import psycopg
+import pytest
+import redis
+
+from api.app import create_app
+from models.database import Database
+from models.queue import app as celery
+from models.settings import Settings
+from tests.servers import (
+    Valkey,
+    copy_of_postgresql_database,
+    drop_postgresql_database,
+    migrate,
+    postgresql_url,
+    running_api,
+    running_postgresql,
+    running_valkey,
+)
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """One Redis-protocol server for the whole session."""
+    with running_valkey(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey: Valkey) -> str:
+    """An empty place for live metrics."""
+    with redis.Redis.from_url(valkey.metrics_url()) as client:
+        client.flushall()
+    return valkey.metrics_url()
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One PostgreSQL for the whole session: the URL of its first database, in psycopg's words."""
+    with running_postgresql(tmp_path_factory.mktemp("postgresql")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty SQLite file to copy."""
+    folder = tmp_path_factory.mktemp("sqlite")
+    migrate(f"sqlite:///{folder / 'template.sqlite3'}", folder)
+    return folder / "template.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a migrated, empty PostgreSQL database to copy."""
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE template_descent")
+    migrate(postgresql_url(postgresql, "template_descent"), tmp_path_factory.mktemp("migration"))
+    return "template_descent"
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A fresh, migrated SQLite database."""
+    path = tmp_path / "descent.sqlite3"
+    path.write_bytes(sqlite_template.read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def postgresql_database_url(postgresql: str, postgresql_template: str) -> Iterator[str]:
+    """A fresh, migrated PostgreSQL database."""
+    url = copy_of_postgresql_database(postgresql, postgresql_template)
+    yield url
+    drop_postgresql_database(postgresql, url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database: the test runs once on each kind."""
+    name = "sqlite_url" if request.param == "sqlite" else "postgresql_database_url"
+    url: str = request.getfixturevalue(name)
+    return url
+
+
+@pytest.fixture
+def settings(database_url: str, redis_url: str, valkey: Valkey, tmp_path: Path) -> Iterator[Settings]:
+    """Settings that name the servers of this test; Celery's app, which is one for the process, follows them."""
+    before = celery.conf.broker_url
+    celery.conf.broker_url = valkey.broker_url()
+    yield Settings(
+        database_url=database_url,
+        broker_url=valkey.broker_url(),
+        metrics_url=redis_url,
+        storage_url=str(tmp_path / "storage"),
+    )
+    celery.conf.broker_url = before
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    """The database of this test, for looking behind the API's back."""
+    database = Database(settings.database())
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def api_url(settings: Settings) -> Iterator[str]:
+    """The API behind a real uvicorn."""
+    with running_api(create_app(settings)) as url:
+        yield url
+
+
+@pytest.fixture
+def api(api_url: str) -> Iterator[httpx2.Client]:
+    """A plain HTTP client for the API."""
+    with httpx2.Client(base_url=api_url, timeout=30, trust_env=False) as client:
+        yield client

