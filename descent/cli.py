@@ -1,0 +1,52 @@
+"""The command line: `descent --help`."""
+
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from descent.commands import comparing, components, jobs, stack
+from descent.console import INTERRUPTED, Json, err, out, print_json
+from descent.errors import DescentError
+
+
+class _Commands(TyperGroup):
+    """Tells errors to people: what went wrong on standard error, exit code 1, and no traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except DescentError as error:
+            err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Train networks from specs, watch them, and compare them with statistics.",
+)
+app.command()(jobs.submit)
+app.command("jobs")(jobs.list_jobs)
+app.command()(jobs.show)
+app.command()(jobs.watch)
+app.command()(comparing.compare)
+app.command()(jobs.cancel)
+app.command()(jobs.retry)
+app.command("components")(components.list_components)
+app.command()(stack.up)
+app.command()(stack.demo)
+
+
+@app.command()
+def version(as_json: Json = False) -> None:
+    """Print the version of this package."""
+    number = installed_version("descent")
+    if as_json:
+        print_json({"version": number})
+    else:
+        out.print(f"descent {number}", highlight=False)

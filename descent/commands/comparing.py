@@ -1,0 +1,69 @@
+"""The command that puts jobs side by side."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from descent import tables
+from descent.commands.jobs import client
+from descent.comparison import Question
+from descent.console import Json, err, out, print_json
+from descent.errors import DescentError
+from descent.references import find_job
+
+_FORMATS: dict[str, Literal["html", "markdown", "csv"]] = {".html": "html", ".md": "markdown", ".csv": "csv"}
+
+
+def compare(
+    references: Annotated[
+        list[str] | None, typer.Argument(metavar="JOB…", help="Names or ids of the jobs.", show_default=False)
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="All jobs of this experiment.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What to compare; validation_loss by default.")] = None,
+    target: Annotated[float | None, typer.Option(help="Value that a run is to reach.")] = None,
+    score: Annotated[
+        Literal["steps_to_target", "best", "last"] | None, typer.Option(help="What a claim is judged by.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(metavar="JOB", help="The job that others are compared with.")] = None,
+    claim: Annotated[
+        list[str] | None, typer.Option(metavar="A<B", help='Such as "adam<sgd": the left job is better. Repeatable.')
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the report to a file: .html, .md or .csv.", dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare jobs, paired by seed: scores, differences, and a verdict on claims."""
+    if bool(references) == bool(experiment):
+        raise typer.BadParameter("name either jobs or an --experiment")
+    if report is not None and report.suffix not in _FORMATS:
+        raise typer.BadParameter(f"a report ends in {', '.join(_FORMATS)}", param_hint="--report")
+    with client() as service:
+        jobs = [find_job(service, reference) for reference in references or ()]
+        ids = {reference: job.id for reference, job in zip(references or (), jobs, strict=True)}
+        question = Question(
+            experiment=experiment,
+            metric=metric,
+            target=target,
+            score=score,
+            # Any other name is for the service to look up, among the compared jobs only.
+            baseline=ids.get(baseline, baseline) if baseline else None,
+            claims=claim or (),
+        )
+        comparison = service.compare(jobs, **question)
+        if report is not None:
+            _write(report, service.report(jobs, format=_FORMATS[report.suffix], **question))
+    if as_json:
+        print_json(comparison.raw)
+    else:
+        out.print(tables.draw(comparison))
+    if report is not None:
+        err.print(f"Report: {report}", highlight=False)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise DescentError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,194 @@
+"""Commands about single jobs: submit, list, show, watch, cancel, retry."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Group
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from descent import documents, watching
+from descent.client import Client
+from descent.console import INTERRUPTED, Json, err, out, print_json
+from descent.references import find_job
+from models.answers import Job, MetricSummary, Run
+from models.metrics import DEFAULT_METRIC
+from models.status import RunStatus
+
+PATIENCE_SECONDS = 2.0
+
+Reference = Annotated[str, typer.Argument(metavar="JOB", help="Its name, its id, or the beginning of its id.")]
+
+
+def client() -> Client:
+    """A person who waits wants to know soon that nothing answers."""
+    return Client(patience_seconds=PATIENCE_SECONDS)
+
+
+def submit(
+    spec: Annotated[Path, typer.Argument(help="A YAML or JSON file, or - for standard input.", allow_dash=True)],
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and watch it train.")] = False,
+    on_duplicate: Annotated[
+        Literal["new", "return"],
+        typer.Option(help="What to do if a job of the same spec has succeeded: train anew, or return that job."),
+    ] = "new",
+    as_json: Json = False,
+) -> None:
+    """Hand in a job."""
+    content = documents.read(spec)
+    with client() as service:
+        job = service.submit(content, on_duplicate=on_duplicate)
+        if watch:
+            _watch(service, [job], as_json)
+        elif as_json:
+            print_json(job)
+        else:
+            out.print(f"{job.id} is {job.status}: {_count(job)}", highlight=False)
+            _warn(job)
+            out.print(f"Watch it with `descent watch {job.name or job.id}`.", style="dim", highlight=False)
+
+
+def list_jobs(
+    experiment: Annotated[str | None, typer.Option(help="Only jobs of this experiment.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only jobs of this status.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only jobs with this tag.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List jobs, newest first."""
+    with client() as service:
+        page_size = min(limit, 200)
+        found = list(islice(service.jobs(experiment=experiment, status=status, tag=tag, page_size=page_size), limit))
+    if as_json:
+        print_json(found)
+    elif found:
+        out.print(_table_of(found))
+    else:
+        out.print("No jobs.")
+
+
+def show(reference: Reference, as_json: Json = False) -> None:
+    """Show a job and its runs."""
+    with client() as service:
+        job = find_job(service, reference)
+        runs = service.runs(job)
+    if as_json:
+        print_json({"job": job.model_dump(mode="json"), "runs": [run.model_dump(mode="json") for run in runs]})
+        return
+    facts = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("id", job.id),
+        ("experiment", job.experiment),
+        ("status", job.status.value),
+        ("submitted", f"{job.created_at:%Y-%m-%d %H:%M:%S %Z}"),
+        ("data", f"{job.spec.dataset.kind}, batches of {job.spec.batch_size}"),
+        ("network", job.spec.network.kind),
+        ("steps a run", f"{job.progress.total // max(1, len(runs)):,}"),
+        ("optimizer", f"{job.spec.optimizer.kind}, learning rate {job.spec.optimizer.learning_rate:g}"),
+        ("regularizers", ", ".join(regularizer.kind for regularizer in job.spec.regularizers)),
+        ("spec hash", job.spec_hash[:12]),
+        ("tags", ", ".join(job.tags)),
+        ("notes", job.notes),
+        ("can be", ", ".join(job.actions)),
+    ):
+        if value:
+            facts.add_row(Text(name, style="dim"), Text(str(value)))
+    out.print(Group(Text(job.name or job.id, style="bold"), facts, Text(), _table_of_runs(runs)))
+    _warn(job)
+
+
+def watch(reference: Reference, as_json: Json = False) -> None:
+    """Watch a job train, a bar per run. Ctrl-C leaves it running."""
+    with client() as service:
+        _watch(service, [find_job(service, reference)], as_json)
+
+
+def cancel(reference: Reference, as_json: Json = False) -> None:
+    """Cancel what has not ended of a job."""
+    with client() as service:
+        _report(service.cancel(find_job(service, reference)), as_json)
+
+
+def retry(reference: Reference, as_json: Json = False) -> None:
+    """Queue a job's failed and cancelled runs again."""
+    with client() as service:
+        _report(service.retry(find_job(service, reference)), as_json)
+
+
+def _watch(service: Client, jobs: Sequence[Job], as_json: bool) -> None:
+    try:
+        ended = watching.watch(service, jobs, err if as_json else out)
+    except KeyboardInterrupt:
+        names = ", ".join(job.name or job.id for job in jobs)
+        err.print(f"No longer watching; {names} goes on. `descent watch` shows it again, `descent cancel` ends it.")
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        print_json(ended[0])
+    if any(job.status is not RunStatus.SUCCEEDED for job in ended):
+        raise typer.Exit(1)
+
+
+def _report(job: Job, as_json: bool) -> None:
+    if as_json:
+        print_json(job)
+    else:
+        out.print(f"{job.name or job.id} is {job.status}: {_count(job)}", highlight=False)
+
+
+def _count(job: Job) -> str:
+    return ", ".join(f"{count} {status}" for status, count in job.runs_by_status.items() if count)
+
+
+def _warn(job: Job) -> None:
+    for warning in job.warnings:
+        err.print(warning, style="yellow", markup=False, highlight=False)
+
+
+def _table_of(jobs: Sequence[Job]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("job", "experiment", "status", "progress", "runs", "submitted"):
+        table.add_column(heading, no_wrap=True)
+    for job in jobs:
+        table.add_row(
+            Text(job.name or job.id, style="bold"),
+            Text(job.experiment),
+            Text(job.status.value, style=watching.STYLES[job.status]),
+            ProgressBar(total=max(1, job.progress.total), completed=job.progress.completed, width=16),
+            str(sum(job.runs_by_status.values())),
+            f"{job.created_at.astimezone():%m-%d %H:%M}",
+        )
+    return table
+
+
+def _table_of_runs(runs: Sequence[Run]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("seed", "status", "steps", DEFAULT_METRIC, "best", "at step"):
+        table.add_column(heading, no_wrap=True, justify="left" if heading == "status" else "right")
+    has_reasons = any(run.status_reason for run in runs)
+    if has_reasons:
+        table.add_column("why")
+    # An id gives way first where the terminal is narrow; --json has it in full.
+    table.add_column("run", overflow="ellipsis")
+    nothing = MetricSummary(last=None, best=None, best_step=None)
+    for run in runs:
+        measured = run.summary.get(DEFAULT_METRIC, nothing)
+        why = run.status_detail or run.status_reason or ""
+        table.add_row(
+            str(run.seed),
+            Text(run.status.value, style=watching.STYLES[run.status]),
+            f"{run.progress.completed:,}",
+            _number(measured.last),
+            _number(measured.best),
+            "" if measured.best_step is None else f"{measured.best_step:,}",
+            *([Text(why)] if has_reasons else []),
+            run.id,
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

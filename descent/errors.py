@@ -1,0 +1,40 @@
+"""What can go wrong on the way to the service; every message is written for the person who reads it."""
+
+from models.answers import Problem
+
+
+class DescentError(Exception):
+    """Everything that this package raises on purpose."""
+
+
+class Unreachable(DescentError):
+    """Nothing answers at the service's address."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(
+            f"Nothing answers at {url} ({reason}).\n"
+            "Start the service with `descent up`, or name another one with DESCENT_URL."
+        )
+        self.url = url
+
+
+class Refused(DescentError):
+    """The service answered with a problem; `problem` is all that it said."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(_told(problem))
+        self.problem = problem
+
+
+class TimedOut(DescentError):
+    """Waiting took longer than its caller allowed."""
+
+
+def _told(problem: Problem) -> str:
+    lines = [f"  {error.pointer or '/'}: {error.detail}" for error in problem.errors]
+    if [error.detail for error in problem.errors] != [problem.detail]:
+        lines.insert(0, problem.detail or problem.title)
+    else:
+        lines = [line.strip() for line in lines]
+    remedy = (problem.model_extra or {}).get("remedy")
+    return "\n".join([*lines, remedy] if isinstance(remedy, str) else lines)

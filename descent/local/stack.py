@@ -1,0 +1,199 @@
+"""The whole service on one machine: a private Redis-protocol server, the API, and a worker."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+
+from descent.client import Client
+from descent.errors import DescentError
+from descent.local import redis_server
+from descent.local.log import FileLog, TerminalLog
+from descent.local.state import DEFAULT_FOLDER, State
+from descent.local.supervisor import Supervisor
+from descent.local.surroundings import BROKER, HOST, METRICS, environment, free_port, is_free, listens
+
+START_SECONDS = 120.0
+LEFTOVERS_SECONDS = 30.0
+LOOK_SECONDS = 0.2
+_API = "-m uvicorn api.app:create_app --factory --no-access-log --log-level warning --timeout-graceful-shutdown 5"
+# A machine with an accelerator trains on it and one without on its cores: the worker listens for both.
+_WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork -Q cpu,cuda --loglevel WARNING"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can choose."""
+
+    state: Path
+    port: int
+    """0 takes any free one."""
+    processes: int
+    threads: int | None
+    """None leaves it to DESCENT_WORKER_THREADS, or else to the number of cores."""
+    quiet: bool = False
+
+
+class _AskedToStop(Exception):
+    """A signal came before everything had started."""
+
+
+class Stack:
+    """One life of the service, from its folder to a clean end."""
+
+    def __init__(self, options: Options, console: Console, announce: Callable[[dict[str, Any]], None] | None) -> None:
+        self._options = options
+        self._console = console
+        self._announce = announce
+        self._state = State.at(options.state)
+        self._log = FileLog(self._state.log) if options.quiet else TerminalLog(console)
+        self._stopping = Event()
+        self._supervisor = Supervisor(self._state.folder, self._log)
+
+    def run(self) -> None:
+        """Run until a signal asks to stop.
+
+        Raises:
+            DescentError: if it cannot start, or something in it dies again and again.
+
+        """
+        with self._heeding_signals():
+            try:
+                url = self._start()
+                self._state.announce(url)
+                self._greet(url)
+                self._log.release()
+                while not self._stopping.wait(LOOK_SECONDS):
+                    self._supervisor.look()
+                self._say("\nStopping: runs in training are given back first. Ctrl-C again stops at once.")
+            except _AskedToStop:
+                pass
+            finally:
+                self._state.withdraw()
+                self._supervisor.stop()
+                self._log.close()
+        self._say("Stopped. Nothing is lost: the next `descent up` goes on from here.")
+
+    def _start(self) -> str:
+        """Start all of it, each on what it stands on, and return the address at which it answers."""
+        self._wait_for_leftovers()
+        port = free_port(self._options.port)
+        self._start_server()
+        self._supervisor.run("migrations", _python("-m descent.local.migrate"))
+        self._supervisor.start("api", _python(_API, "--host", HOST, "--port", port))
+        self._supervisor.start("worker", _python(_WORKER, "--concurrency", self._options.processes))
+        url = f"http://{HOST}:{port}"
+        with Client(url, patience_seconds=0) as client:
+            self._wait_until(lambda: _is_ready(client), "The API")
+        return url
+
+    def _start_server(self) -> None:
+        """Choose the programs' environment; where it names no Redis, start one."""
+        needed = BROKER not in os.environ or METRICS not in os.environ
+        server = redis_server.find_server() if needed else None
+        password = redis_server.configure(self._state) if needed else ""
+        chosen = {"DESCENT_WORKER_THREADS": str(self._options.threads)} if self._options.threads else {}
+        self._supervisor.environment = environment(self._state, password, {**os.environ, **chosen})
+        if server is not None:
+            self._supervisor.start("redis", [str(server), str(redis_server.configuration_file(self._state))])
+            self._wait_until(lambda: listens(self._state.socket), "The Redis-protocol server")
+
+    def _wait_for_leftovers(self) -> None:
+        """A stack that was killed leaves its programs to end by themselves; let them."""
+        if self._state.url is None and not listens(self._state.socket):
+            return
+        deadline = time.monotonic() + LEFTOVERS_SECONDS
+        while listens(self._state.socket) or not is_free(self._options.port):
+            if self._stopping.wait(LOOK_SECONDS):
+                raise _AskedToStop
+            if time.monotonic() > deadline:
+                break
+        if listens(self._state.socket):
+            raise DescentError(f"A server of an earlier start still listens on {self._state.socket}: end it first.")
+        self._state.withdraw()
+
+    def _wait_until(self, holds: Callable[[], bool], who: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            # Ours must run before anything else counts: a stranger may answer in its place.
+            self._supervisor.demand_all()
+            if holds():
+                return
+            if time.monotonic() > deadline:
+                raise DescentError(f"{who} did not answer within {START_SECONDS:.0f} s.")
+            if self._stopping.wait(0.05):
+                raise _AskedToStop
+
+    @contextmanager
+    def _heeding_signals(self) -> Iterator[None]:
+        def heed(_number: int, _frame: FrameType | None) -> None:
+            self._supervisor.in_a_hurry = self._stopping.is_set()
+            self._stopping.set()
+
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, heed) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _greet(self, url: str) -> None:
+        if self._announce is not None:
+            self._announce({"url": url, "state": str(self._state.folder), "process_id": os.getpid()})
+        options = self._options
+        threads = int(self._supervisor.environment["DESCENT_WORKER_THREADS"])
+        elsewhere = options.state != DEFAULT_FOLDER
+        self._say(
+            f"\n[bold green]Descent is ready[/] at [bold]{url}[/]\n\n"
+            f"  Documentation  {url}/docs\n"
+            f"  Worker         {_count(options.processes, 'process', 'es')} × {_count(threads, 'thread', 's')}\n"
+            f"  State          {self._state.folder}\n"
+            + (f"  Log            {self._state.log}\n" if options.quiet else "")
+            + "\n  In another terminal:\n"
+            + (f"    export DESCENT_URL={url}\n" if elsewhere else "")
+            + "    descent submit spec.yaml --watch\n"
+            "    descent jobs\n\n"
+            "  Ctrl-C stops all of it.\n"
+        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def run_stack(options: Options, console: Console, announce: Callable[[dict[str, Any]], None] | None = None) -> None:
+    """Run the service in its folder, alone; call `announce` with its address once it is ready.
+
+    Raises:
+        DescentError: if one runs there already, or it cannot start, or something in it dies again and again.
+
+    """
+    state = State.at(options.state)
+    state.prepare()
+    with state.alone():
+        Stack(options, console, announce).run()
+
+
+def _python(arguments: str, *more: str | int) -> list[str]:
+    # Celery warns root of pickled messages; ours are JSON, and nothing else is taken.
+    return [sys.executable, "-W", "ignore:You're running the worker", *arguments.split(), *map(str, more)]
+
+
+def _is_ready(client: Client) -> bool:
+    try:
+        return client.readiness().ready
+    except DescentError:
+        return False
+
+
+def _count(number: int, what: str, plural: str) -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"

@@ -1,0 +1,109 @@
+"""Requests that survive a restart of the service, and problems that become exceptions."""
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+import httpx2
+from pydantic import ValidationError
+
+from descent.errors import DescentError, Refused, Unreachable
+from models.answers import Problem
+
+Parameters = Sequence[tuple[str, str]]
+"""Query parameters in order; a name may stand more than once."""
+
+READ_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 2.0
+_COME_BACK_LATER = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE})
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Transport:
+    """Sends one request until it is answered, or until patience runs out.
+
+    Every POST carries an Idempotency-Key, the same one each time it is sent again, so a request whose answer got lost
+    takes effect once.
+    """
+
+    def __init__(self, url: str, patience_seconds: float) -> None:
+        self.url = url.rstrip("/")
+        self._patience_seconds = patience_seconds
+        try:
+            # A proxy of the environment must not stand between two processes of one machine.
+            proxied = httpx2.URL(self.url).host not in _LOOPBACK
+            self._http = httpx2.Client(
+                base_url=self.url, timeout=httpx2.Timeout(10.0, read=READ_SECONDS), trust_env=proxied
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise DescentError(f"{url!r} is no address of a service: {error}") from error
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        parameters: Parameters = (),
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
+        """Return the answer to a request that succeeded.
+
+        Raises:
+            Refused: if the service answers with a problem.
+            Unreachable: if nothing answers for as long as patience lasts.
+
+        """
+        sent_headers = dict(headers or {})
+        if method == "POST":
+            sent_headers.setdefault("Idempotency-Key", str(uuid4()))
+        try:
+            request = self._http.build_request(
+                method, path, params=httpx2.QueryParams(tuple(parameters)), json=body, headers=sent_headers
+            )
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise DescentError(f"This cannot be sent: {error}") from error
+        deadline = time.monotonic() + self._patience_seconds
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                answer = self._http.send(request)
+            except httpx2.UnsupportedProtocol as error:
+                raise DescentError(f"{self.url!r} is no address of a service: it begins with http://") from error
+            except httpx2.TransportError as error:
+                if time.monotonic() + pause > deadline:
+                    raise Unreachable(self.url, str(error) or type(error).__name__) from error
+            else:
+                if answer.is_success:
+                    return answer
+                asked = _retry_after(answer, pause)
+                if answer.status_code not in _COME_BACK_LATER or time.monotonic() + asked > deadline:
+                    raise refusal(answer)
+                pause = asked
+            # A little chance keeps a crowd of clients from coming back all at once.
+            time.sleep(pause * random.uniform(1.0, 1.2))  # noqa: S311
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _retry_after(answer: httpx2.Response, otherwise: float) -> float:
+    try:
+        return max(0.0, float(answer.headers["Retry-After"]))
+    except (KeyError, ValueError):
+        return otherwise
+
+
+def refusal(answer: httpx2.Response) -> DescentError:
+    """The exception for an answer that is no success."""
+    try:
+        return Refused(Problem.model_validate_json(answer.content))
+    except ValidationError:
+        return DescentError(
+            f"{answer.request.url} answered {answer.status_code}, but not in Descent's words: "
+            "does another program listen there?"
+        )

@@ -1,0 +1,159 @@
+"""`descent up` as a process: real server, migrations and Celery, with an API and a worker that do nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from descent import Client
+from descent.local.state import State
+from descent.local.surroundings import listens
+
+API = """
+import json
+
+READY = json.dumps({"ready": True, "database": True, "broker": True, "metrics": True}).encode()
+
+def create_app():
+    return app
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+    else:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": READY})
+"""
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose api and worker stand in for the real ones, and a user's project beside it."""
+    for name, module, content in (
+        ("api", "app", API),
+        ("worker", "tasks", "from models.queue import app\n"),
+    ):
+        folder = tmp_path / "house" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").touch()
+        (folder / f"{module}.py").write_text(content)
+    # People who train networks have folders of these names; none may be taken for Descent's.
+    for name in ("models", "worker", "api", "celery"):
+        folder = tmp_path / "project" / name
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("raise RuntimeError('this is the user\\'s own')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "house"))
+    monkeypatch.chdir(tmp_path / "project")
+    for variable in [name for name in os.environ if name.startswith("DESCENT_")]:
+        monkeypatch.delenv(variable)
+    return tmp_path / "house"
+
+
+def up(*options: str) -> list[str]:
+    # The installed command does not look for modules in the current folder, as `python -m` would.
+    return [sys.executable, "-P", "-m", "descent", "up", "--port", "0", "--processes", "1", *options]
+
+
+@pytest.fixture
+def stack(house: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(up("--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        if process.poll() is None:
+            process.kill()
+
+
+def announcement(stack: "subprocess.Popen[str]") -> dict[str, Any]:
+    """What the stack says once it is ready."""
+    assert stack.stdout is not None
+    text = ""
+    while not text.endswith("}\n"):
+        line = stack.stdout.readline()
+        assert line, stack.stderr.read() if stack.stderr else ""
+        text += line
+    told: dict[str, Any] = json.loads(text)
+    return told
+
+
+def family(process_id: int) -> dict[int, str]:
+    """The command lines of a process's descendants, by process id."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents[int(stat.parent.name)] = int(fields[1])
+    found = [process_id]
+    for ancestor in found:
+        found += [child for child, parent in parents.items() if parent == ancestor]
+    return {child: Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in found[1:]}
+
+
+def gone(process_ids: dict[int, str]) -> bool:
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{process_id}").exists() for process_id in process_ids):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_stack_starts_answers_keeps_others_out_and_leaves_nothing_behind(stack: "subprocess.Popen[str]") -> None:
+    told = announcement(stack)
+    state = State.at(Path(".descent"))
+    assert state.url == told["url"]
+    with Client() as client:
+        assert client.url == told["url"]
+        assert client.readiness().ready
+    children = family(stack.pid)
+    for part in ("server", "uvicorn", "celery"):
+        assert any(part in command for command in children.values())
+    password = next(line for line in (state.redis / "redis.conf").read_text().splitlines() if "requirepass" in line)
+    assert not any(password.split()[1] in command for command in children.values())
+
+    second = subprocess.run(up(), capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert f"at {told['url']}" in second.stderr
+
+    stack.send_signal(signal.SIGTERM)
+    assert stack.wait(60) == 0
+    assert gone(children)
+    assert state.url is None
+    assert state.log.exists()
+
+
+def test_a_stack_that_is_killed_takes_its_programs_along_and_can_be_started_again(
+    stack: "subprocess.Popen[str]",
+) -> None:
+    announcement(stack)
+    children = family(stack.pid)
+    stack.kill()
+    stack.wait()
+    with subprocess.Popen(up("--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as again:
+        announcement(again)
+        again.send_signal(signal.SIGINT)
+        assert again.wait(60) == 0
+    assert gone(children)
+    assert not listens(State.at(Path(".descent")).socket)
+
+
+def test_what_cannot_start_is_told_with_its_last_words(house: Path) -> None:
+    (house / "api" / "app.py").write_text("raise SystemExit('the license has expired')")
+    told = subprocess.run(up(), capture_output=True, text=True, check=False)
+    assert told.returncode == 1
+    assert "The api ended at its start" in told.stderr
+    assert "the license has expired" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not listens(State.at(Path(".descent")).socket)
