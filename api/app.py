@@ -22,8 +22,9 @@ from api.limits import RequestLimits
 from api.relay import Relay
 from api.responses import forget_old_answers
 from api.routes import comparisons, components, experiments, jobs, operations, runs, streams, sweeps
-from api.telemetry import Meters, RequestContext, configure_logging
+from api.telemetry import Meters, RequestContext
 from models.database import Database
+from models.logs import configure_logging
 from models.metric_stream import connect, connect_async
 from models.settings import Settings
 from models.settings import settings as environment
@@ -45,7 +46,7 @@ log = structlog.get_logger()
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Put the API together; it connects when it starts, not here."""
     config = settings or environment()
-    configure_logging()
+    configure_logging(config.log_format)
     meters = Meters()
 
     @asynccontextmanager

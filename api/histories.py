@@ -21,7 +21,7 @@ from api.errors import NOT_FOUND, Refusal
 from models import metric_stream
 from models.answers import Columns, MetricsPage, Rollback
 from models.database import Database
-from models.metric_stream import Chunk, Cursor, LiveState, merge, unpack
+from models.metric_stream import FROM_NOTHING, Chunk, Cursor, LiveState, merge, unpack
 from models.status import RunStatus
 from models.tables import MetricSegment, Run
 
@@ -209,7 +209,7 @@ def _joined(after: Cursor, chunks: Sequence[Chunk], *, settled: bool = False) ->
         cursor = chunk.cursor
         is_next = cursor.attempt == after.attempt > 0 and cursor.number == after.number + 1
         is_first = cursor.number == 0 and cursor.attempt > after.attempt
-        from_nothing = cursor.attempt == 1 or chunk.from_step is None or chunk.from_step <= 0
+        from_nothing = chunk.from_step == FROM_NOTHING
         if not (is_next or (is_first and (from_nothing or settled))):
             break
         joined.append(chunk)

@@ -2,7 +2,6 @@
 
 import re
 import secrets
-import sys
 import time
 
 import structlog
@@ -86,24 +85,3 @@ class RequestContext:
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
-
-
-def configure_logging() -> None:
-    """JSON lines for machines, colours for a terminal."""
-    on_terminal = sys.stderr.isatty()
-    formatted: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if on_terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *formatted,
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
-        cache_logger_on_first_use=False,
-    )

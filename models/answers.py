@@ -137,9 +137,10 @@ class Columns(Answer):
 
 
 class Rollback(Answer):
-    """The run was trained again from an earlier step: forget every point after it."""
+    """The run was trained again from an earlier step: forget every point past it."""
 
     from_step: int
+    """-1 where it began anew: forget every point."""
 
 
 class MetricsPage(Answer):

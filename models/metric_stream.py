@@ -20,6 +20,9 @@ from models.status import RunStatus
 
 MAX_CHUNKS_IN_REDIS = 5_000
 
+FROM_NOTHING = -1
+"""The `from_step` of an attempt that begins anew: even the evaluation at step 0 comes again."""
+
 Columns = Mapping[str, tuple[NDArray[np.int32], NDArray[np.float32]]]
 """Per metric: the steps and the values, each (points,)."""
 
@@ -51,12 +54,6 @@ class Cursor:
             raise ValueError(f"{text!r} is not a cursor: its numbers are too large")
         return cls(int(attempt), int(number))
 
-    def is_followed_by(self, other: "Cursor") -> bool:
-        """Whether nothing can lie between this chunk and the other."""
-        if other.attempt == self.attempt:
-            return other.number == self.number + 1
-        return other.attempt == self.attempt + 1 and other.number == 0
-
 
 @dataclass(frozen=True)
 class Chunk:
@@ -65,7 +62,7 @@ class Chunk:
     cursor: Cursor
     columns: Columns = field(default_factory=dict)
     from_step: int | None = None
-    """On an attempt's first chunk: the step it started from. Points after that step from earlier attempts are void."""
+    """On an attempt's first chunk: the step it went on from, or FROM_NOTHING. Earlier points past it are void."""
     end: RunStatus | None = None
     """On a run's last chunk: how it ended."""
 

@@ -30,6 +30,7 @@ app.conf.update(
     # torch is imported when a training process starts; on a cold disk that takes longer than Celery's four seconds.
     worker_proc_alive_timeout=120,
     worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     broker_connection_retry_on_startup=True,

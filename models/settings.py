@@ -7,6 +7,8 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 
+from models.logs import LogFormat
+
 _SECRETS = Path("/run/secrets")
 
 
@@ -37,6 +39,9 @@ class Settings(BaseSettings):
 
     allowed_hosts: list[str] = ["127.0.0.1", "localhost", "::1"]
     """Host headers that the API answers to; keeps other people's web pages from reaching it by DNS rebinding."""
+
+    log_format: LogFormat = "auto"
+    """How logs read: `text`, `json`, or `auto` for text at a terminal and JSON elsewhere."""
 
     worker_device: str = "auto"
     """Device of a worker process: `cpu`, `cuda`, or `auto` for CUDA where there is one."""

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 from models import lifecycle
 from models.database import Database
 from models.lifecycle import Claim, ClaimedRun
-from models.metric_stream import Chunk, Cursor, LiveState, pack, publish
+from models.metric_stream import FROM_NOTHING, Chunk, Cursor, LiveState, pack, publish
 from models.metrics import METRICS
 from models.settings import Settings
 from models.status import RunStatus, StatusReason
@@ -54,6 +54,15 @@ class Packed(NamedTuple):
     run_id: str
     cursor: Cursor
     payload: bytes
+
+
+@dataclass
+class _Chore:
+    """What the recorder's thread does again and again; a chore that failed stays due."""
+
+    do: Callable[[], None]
+    every_seconds: float
+    due: float
 
 
 @dataclass
@@ -115,7 +124,7 @@ class _Row:
             metric: (np.concatenate([s for s, _ in parts]), np.concatenate([v for _, v in parts]))
             for metric, parts in self.columns.items()
         }
-        from_step = 0 if cursor.number == 0 else None
+        from_step = FROM_NOTHING if cursor.number == 0 else None
         packed = Packed(self.run.id, cursor, pack(Chunk(cursor, columns, from_step=from_step, end=end)))
         self.columns = {}
         self.next_number += 1
@@ -148,7 +157,6 @@ class Recorder:
         config: Settings,
         draining: Callable[[], bool],
     ) -> None:
-        self.provenance: dict[str, Any] | None = None
         self._claim = claim
         self._rows = [_Row(run) for run in claim.runs]
         self._database = database
@@ -205,21 +213,21 @@ class Recorder:
     # ── the recorder's own thread ────────────────────────────────────────────────────────────────
 
     def _serve(self) -> None:
+        moment, heartbeat = time.monotonic(), self._config.heartbeat_seconds
         chores = [
-            [0.0, PUBLISH_SECONDS, self._publish],
-            [0.0, DIRECTIVES_SECONDS, self._look_for_directives],
-            [time.monotonic() + SAVE_SECONDS, SAVE_SECONDS, self._save],
-            [time.monotonic() + self._config.heartbeat_seconds, self._config.heartbeat_seconds, self._renew],
+            _Chore(self._publish, PUBLISH_SECONDS, moment),
+            _Chore(self._look_for_directives, DIRECTIVES_SECONDS, moment),
+            _Chore(self._save, SAVE_SECONDS, moment + SAVE_SECONDS),
+            _Chore(self._renew, heartbeat, moment + heartbeat),
         ]
         while not all(row.done for row in self._rows):
             self._wake.wait(PUBLISH_SECONDS)
             self._wake.clear()
             try:
                 for chore in chores:
-                    due, pause, act = chore
-                    if time.monotonic() >= due:
-                        act()
-                        chore[0] = time.monotonic() + pause
+                    if time.monotonic() >= chore.due:
+                        chore.do()
+                        chore.due = time.monotonic() + chore.every_seconds
                 if any(row.ending and not row.done for row in self._rows):
                     self._save()
             except (SQLAlchemyError, OSError) as error:

@@ -9,15 +9,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from celery.signals import worker_init, worker_process_init, worker_process_shutdown, worker_shutting_down
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_shutting_down,
+)
+from sqlalchemy import update
 
 from models import lifecycle
 from models.database import Database
+from models.logs import configure_logging
 from models.metric_stream import connect
 from models.queue import TRAIN, app
 from models.settings import Settings, settings
 from models.spec.job import JobSpec
 from models.storage import Storage
+from models.tables import Cohort
 from worker.presence import Presence
 from worker.recorder import Recorder
 
@@ -59,19 +68,22 @@ class TrainingProcess:
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""
         from worker.training.loop import train
+        from worker.training.provenance import provenance
 
         with self.database.write() as session:
             claim = lifecycle.claim(session, self.presence.worker_id, self.device, self._cohort_limit)
             self.presence.mark(session, busy=claim is not None)
+            if claim is not None:
+                found = provenance(self.device, len(claim.runs))
+                session.execute(update(Cohort).where(Cohort.id == claim.cohort_id).values(provenance=found))
         if claim is None:
             return False
         log.info("cohort.claimed", cohort_id=claim.cohort_id, runs=len(claim.runs))
         recorder = Recorder(claim, self.database, self.redis, self.storage, self._config, lambda: bool(_draining[0]))
         with recorder:
             specs = [run.spec for run in claim.runs]
-            recorder.provenance = train(
-                specs, [run.seed for run in claim.runs], recorder, recorder.directives, device=self.device
-            )
+            seeds = [run.seed for run in claim.runs]
+            train(specs, seeds, recorder, recorder.directives, device=self.device)
         return True
 
     def _cohort_limit(self, spec: JobSpec) -> int:
@@ -100,6 +112,11 @@ def _deaf_to_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@setup_logging.connect
+def _log(**_: Any) -> None:
+    configure_logging(settings().log_format)
 
 
 @worker_init.connect

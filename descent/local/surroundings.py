@@ -28,6 +28,7 @@ def environment(state: State, password: str, given: Mapping[str, str]) -> dict[s
         "DESCENT_DATABASE_URL": f"{_SQLITE}{state.database}",
         "DESCENT_STORAGE_URL": str(state.storage),
         "DESCENT_WORKER_THREADS": str(min(MOST_THREADS, cores())),
+        "DESCENT_LOG_FORMAT": "text",
         "PYTHONUNBUFFERED": "1",
         **redis_server.urls(state, password),
     }

@@ -45,7 +45,7 @@ class Record(SpecModel):
     every_steps: int | Literal["auto"] = "auto"
     """Steps between two points of the training loss; "auto" keeps at most 2,000 points."""
     evaluate_every: int | Literal["auto"] = "auto"
-    """Steps between two evaluations on the validation split; "auto" keeps at most 200."""
+    """Steps between two evaluations on the validation split; "auto" is an epoch, but 20 to 200 times a run."""
     snapshots: tuple[Annotated[int, Field(ge=0, le=MAX_STEPS)], ...] = Field((), max_length=100)
     """Steps after which to keep what the network predicts."""
 

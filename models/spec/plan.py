@@ -9,7 +9,8 @@ from models.spec.optimizers import SGD, GradientDescent
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
 AUTO_POINTS = 2_000
-AUTO_EVALUATIONS = 200
+MOST_AUTO_EVALUATIONS = 200
+FEWEST_AUTO_EVALUATIONS = 20
 
 
 class PlanError(ValueError):
@@ -69,7 +70,9 @@ def plan(spec: JobSpec) -> Plan:
     if parameters > MAX_PARAMETERS:
         raise PlanError("/network", f"{parameters:,} parameters exceed the limit of {MAX_PARAMETERS:,}")
     every = ceil(steps / AUTO_POINTS) if spec.record.every_steps == "auto" else spec.record.every_steps
-    evaluate = ceil(steps / AUTO_EVALUATIONS) if spec.record.evaluate_every == "auto" else spec.record.evaluate_every
+    evaluate = (
+        _auto_evaluate_every(steps, per_epoch) if spec.record.evaluate_every == "auto" else spec.record.evaluate_every
+    )
     points = steps // every + 10 * (steps // evaluate + 1)
     if points > MAX_POINTS_PER_RUN:
         raise PlanError(
@@ -95,3 +98,9 @@ def plan(spec: JobSpec) -> Plan:
         evaluate_every=evaluate,
         memory_bytes=4 * numbers,
     )
+
+
+def _auto_evaluate_every(steps: int, steps_per_epoch: int) -> int:
+    """Once an epoch, unless that is too often for a curve or too seldom for one."""
+    often, seldom = ceil(steps / MOST_AUTO_EVALUATIONS), ceil(steps / FEWEST_AUTO_EVALUATIONS)
+    return max(often, min(steps_per_epoch, seldom))

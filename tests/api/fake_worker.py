@@ -10,7 +10,7 @@ import redis
 from models import lifecycle
 from models.database import Database
 from models.lifecycle import ClaimedRun
-from models.metric_stream import Chunk, Cursor, LiveState, connect, pack, publish
+from models.metric_stream import FROM_NOTHING, Chunk, Cursor, LiveState, connect, pack, publish
 from models.settings import Settings
 from models.status import RunStatus, StatusReason
 from models.tables import MetricSegment, Snapshot, Worker, now
@@ -42,7 +42,7 @@ class FakeRun:
         columns = {
             name: (np.array(steps, np.int32), np.array(values, np.float32)) for name, (steps, values) in points.items()
         }
-        start = from_step if from_step is not None else (0 if cursor.number == 0 else None)
+        start = from_step if from_step is not None else (FROM_NOTHING if cursor.number == 0 else None)
         payload = pack(Chunk(cursor, columns, from_step=start, end=end))
         self.next_number += 1
         self.unsaved.append((cursor.number, payload))

@@ -16,7 +16,7 @@ from descent.history import History
 from models import lifecycle
 from models.answers import MetricsPage
 from models.database import Database
-from models.metric_stream import Cursor, connect, connect_async
+from models.metric_stream import FROM_NOTHING, Cursor, connect, connect_async
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from models.status import RunStatus
@@ -167,7 +167,7 @@ def test_an_end_that_was_retried_is_no_end(bench: Bench) -> None:
     again.report(loss(1))
     page = bench.page(run, waiting.next_after)
     assert page.rollback is not None
-    assert page.rollback.from_step == 0
+    assert page.rollback.from_step == FROM_NOTHING
     assert steps(page) == [1]
     assert steps(bench.page(run)) == [1], "a reader from the beginning never sees what was taken back"
 

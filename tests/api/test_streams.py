@@ -144,7 +144,7 @@ def test_a_stream_takes_points_back_before_it_tells_the_new_ones(
     again.report({"train_loss": ([1], [0.75])})
     again.finish()
     told = stream(api, run, headers={"Last-Event-ID": "1-0"})
-    assert [(event.name, event.data.get("from_step")) for event in told[:2]] == [("rollback", 0), ("metrics", None)]
+    assert [(event.name, event.data.get("from_step")) for event in told[:2]] == [("rollback", -1), ("metrics", None)]
     history = History()
     history.take(metrics(api, run))
     assert history["train_loss"].value == [0.75]

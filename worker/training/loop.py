@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
 
 from models.spec.job import JobSpec
@@ -22,8 +20,8 @@ def train(
     directives: Directives,
     *,
     device: str = "cpu",
-) -> dict[str, Any]:
-    """Train run k as `specs[k]` asks, from `seeds[k]`, until every run has ended; what it was computed with.
+) -> None:
+    """Train run k as `specs[k]` asks, from `seeds[k]`, until every run has ended.
 
     Raises:
         ValueError: if the specs cannot share a cohort.
@@ -65,14 +63,6 @@ def train(
                 observer.visit(step)
             if observer.window_is_over():
                 observer.report(step)
-    return {
-        "device": device,
-        "threads": threads,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "mode": "eager",
-        "cohort_size": len(specs),
-    }
 
 
 @contextmanager

@@ -20,7 +20,6 @@ class Heard:
     series: dict[int, dict[str, list[tuple[int, bytes]]]] = field(default_factory=dict)
     snapshots: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
     endings: dict[int, Ending] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         assert steps.dtype == np.int64
@@ -69,7 +68,7 @@ def train_runs() -> Train:
     ) -> Heard:
         given = [specs] * len(seeds) if isinstance(specs, dict) else specs
         heard = Heard()
-        heard.provenance = train([JobSpec.model_validate(s) for s in given], seeds, heard, directives)
+        train([JobSpec.model_validate(s) for s in given], seeds, heard, directives)
         return heard
 
     return run

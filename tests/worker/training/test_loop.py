@@ -176,16 +176,9 @@ def test_training_learns(train_runs: Any) -> None:
     assert heard.values(0, "validation_accuracy")[-1] > 0.93
 
 
-def test_provenance_says_what_it_was_computed_with_and_threads_are_left_as_they_were(train_runs: Any) -> None:
+def test_the_threads_of_the_process_are_left_as_they_were(train_runs: Any) -> None:
     threads = torch.get_num_threads()
-    assert train_runs(SINE, [0]).provenance == {
-        "device": "cpu",
-        "threads": threads,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "mode": "eager",
-        "cohort_size": 1,
-    }
+    train_runs(SINE, [0])
     assert torch.get_num_threads() == threads
 
 

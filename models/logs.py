@@ -1,0 +1,42 @@
+"""Structured logs on standard error: lines for people at a terminal, JSON for machines."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+
+LogFormat = Literal["auto", "text", "json"]
+
+
+def configure_logging(log_format: LogFormat) -> None:
+    """Give this process's own events, and what its libraries warn of, one shape.
+
+    "auto" is text where standard error is a terminal, and JSON where it is not.
+    """
+    if log_format == "auto":
+        log_format = "text" if sys.stderr.isatty() else "json"
+    gathered: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if log_format == "text" else "iso", utc=log_format == "json"),
+    ]
+    rendered: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(pad_event_to=24)]
+        if log_format == "text"
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*gathered, *rendered],
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=False,
+    )
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=gathered,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
+        )
+    )
+    logging.basicConfig(handlers=[libraries], level=logging.WARNING)
