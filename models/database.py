@@ -53,7 +53,8 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"options": limits, "connect_timeout": 5},
+        # A cluster that was made without a locale hands out bytes, unless it is told how to read them.
+        connect_args={"options": limits, "connect_timeout": 5, "client_encoding": "utf8"},
     )
 
 

@@ -48,9 +48,11 @@ def submit(session: Session, spec: JobSpec, plan: Plan, sweep_id: str | None = N
         version=1,
     )
     cohort_key = spec.cohort_key
+    # Born in the same millisecond: sorted, so that they wait in the order of their seeds.
+    ids = sorted(new_id("run") for _ in spec.seeds)
     job.runs = [
         Run(
-            id=new_id("run"),
+            id=ids[position],
             position=position,
             seed=seed,
             device=spec.device,

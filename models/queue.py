@@ -9,6 +9,8 @@ from celery import Celery
 from models.settings import settings
 
 TRAIN = "descent.train"
+QUEUES = {"cpu": "cpu", "cuda": "gpu"}
+"""By the device of the worker that listens."""
 WAKE_UP_SECONDS = 60
 """A hint this old has been repeated since."""
 
@@ -35,20 +37,21 @@ app.conf.update(
     worker_send_task_events=False,
     broker_connection_retry_on_startup=True,
     broker_transport_options=_TRANSPORT,
-    task_default_queue="cpu",
+    task_default_queue=QUEUES["cpu"],
     task_create_missing_queues=True,
 )
 
 
 def wake(device: str, lanes: int) -> None:
-    """Bring the number of wake-ups waiting in a device's queue up to `lanes`.
+    """Bring the number of wake-ups waiting for workers of a device up to `lanes`.
 
     Raises:
         kombu.exceptions.OperationalError: if the broker cannot be reached.
 
     """
     with app.connection_for_write() as connection:
-        queue = app.amqp.queues[device].bind(connection.default_channel)
+        name = QUEUES[device]
+        queue = app.amqp.queues[name].bind(connection.default_channel)
         waiting = queue.queue_declare().message_count
         for _ in range(lanes - waiting):
-            app.send_task(TRAIN, queue=device, expires=WAKE_UP_SECONDS, connection=connection, retry=False)
+            app.send_task(TRAIN, queue=name, expires=WAKE_UP_SECONDS, connection=connection, retry=False)

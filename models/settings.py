@@ -73,7 +73,10 @@ class Settings(BaseSettings):
 def _with_password(url: str, password: SecretStr | None) -> str:
     if password is None:
         return url
-    return make_url(url).set(password=password.get_secret_value()).render_as_string(hide_password=False)
+    parsed = make_url(url)
+    # Redis knows passwords without a user; a URL that has no user at all would be written without its password.
+    named = parsed.set(username=parsed.username or "", password=password.get_secret_value())
+    return named.render_as_string(hide_password=False)
 
 
 @lru_cache

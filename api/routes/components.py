@@ -11,22 +11,9 @@ from api.pages import single_page
 from api.responses import UNCHANGED, IfNoneMatch, not_modified, strong_etag
 from models.answers import ComponentChoice, Page
 from models.spec.component import Component, choices, per_run_fields
-from models.spec.datasets import Dataset
-from models.spec.evaluation import Evaluation
-from models.spec.networks import Network
-from models.spec.optimizers import Optimizer
-from models.spec.regularizers import Regularizer
+from models.spec.families import FAMILIES
 
 router = APIRouter(prefix="/v1/components", tags=["components"])
-
-FAMILIES = {
-    "dataset": Dataset,
-    "network": Network,
-    "optimizer": Optimizer,
-    "regularizer": Regularizer,
-    "evaluation": Evaluation,
-}
-
 
 @cache
 def _choices(family: str) -> list[ComponentChoice]:

@@ -27,7 +27,7 @@ LEFTOVERS_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 _API = "-m uvicorn api.app:create_app --factory --no-access-log --log-level warning --timeout-graceful-shutdown 5"
 # A machine with an accelerator trains on it and one without on its cores: the worker listens for both.
-_WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork -Q cpu,cuda --loglevel WARNING"
+_WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork -Q cpu,gpu --loglevel WARNING"
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Stack:
         self._wait_for_leftovers()
         port = free_port(self._options.port)
         self._start_server()
-        self._supervisor.run("migrations", _python("-m descent.local.migrate"))
+        self._supervisor.run("migrations", _python("-m migrations"))
         self._supervisor.start("api", _python(_API, "--host", HOST, "--port", port))
         self._supervisor.start("worker", _python(_WORKER, "--concurrency", self._options.processes))
         url = f"http://{HOST}:{port}"

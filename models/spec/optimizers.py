@@ -17,6 +17,7 @@ class GradientDescent(Component):
 
     kind: Literal["gradient_descent"] = "gradient_descent"
     learning_rate: PositiveRate = 1e-2
+    """η."""
 
 
 class SGD(Component):
@@ -24,6 +25,7 @@ class SGD(Component):
 
     kind: Literal["sgd"] = "sgd"
     learning_rate: PositiveRate = 1e-2
+    """η."""
 
 
 class Momentum(Component):
@@ -31,6 +33,7 @@ class Momentum(Component):
 
     kind: Literal["momentum"] = "momentum"
     learning_rate: PositiveRate = 1e-2
+    """η."""
     momentum: Fraction = 0.9
     """μ."""
 
@@ -40,6 +43,7 @@ class Nesterov(Component):
 
     kind: Literal["nesterov"] = "nesterov"
     learning_rate: PositiveRate = 1e-2
+    """η."""
     momentum: Annotated[float, Field(gt=0, lt=1), PerRun] = 0.9
     """μ."""
 
@@ -49,11 +53,13 @@ class Adagrad(Component):
 
     kind: Literal["adagrad"] = "adagrad"
     learning_rate: PositiveRate = 1e-2
+    """η."""
     learning_rate_decay: Weight = 0.0
     """η at step t is η / (1 + (t − 1) · decay)."""
     initial_accumulator: Weight = 0.0
     """s before the first step."""
     epsilon: Epsilon = 1e-10
+    """ε."""
 
 
 class Adadelta(Component):
@@ -61,8 +67,11 @@ class Adadelta(Component):
 
     kind: Literal["adadelta"] = "adadelta"
     learning_rate: PositiveRate = 1.0
+    """η."""
     rho: Fraction = 0.9
+    """ρ."""
     epsilon: Epsilon = 1e-6
+    """ε."""
 
 
 class RMSprop(Component):
@@ -70,8 +79,11 @@ class RMSprop(Component):
 
     kind: Literal["rmsprop"] = "rmsprop"
     learning_rate: PositiveRate = 1e-2
+    """η."""
     alpha: Fraction = 0.99
+    """α."""
     epsilon: Epsilon = 1e-8
+    """ε."""
     momentum: Fraction = 0.0
     """v ← μ v + g / (√s + ε); θ ← θ − η v."""
 
@@ -81,8 +93,11 @@ class Adam(Component):
 
     kind: Literal["adam"] = "adam"
     learning_rate: PositiveRate = 1e-3
+    """η."""
     betas: Betas = (0.9, 0.999)
+    """β₁ and β₂."""
     epsilon: Epsilon = 1e-8
+    """ε."""
 
 
 class AdamW(Component):
@@ -90,8 +105,11 @@ class AdamW(Component):
 
     kind: Literal["adamw"] = "adamw"
     learning_rate: PositiveRate = 1e-3
+    """η."""
     betas: Betas = (0.9, 0.999)
+    """β₁ and β₂."""
     epsilon: Epsilon = 1e-8
+    """ε."""
     weight_decay: Weight = 1e-2
     """λ; acts on every parameter, biases too, as in torch."""
 

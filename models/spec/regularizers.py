@@ -15,6 +15,7 @@ class L1(Component):
 
     kind: Literal["l1"] = "l1"
     weight: Weight = 1e-4
+    """w."""
 
 
 class L2(Component):
@@ -22,6 +23,7 @@ class L2(Component):
 
     kind: Literal["l2"] = "l2"
     weight: Weight = 1e-4
+    """w."""
 
 
 class ElasticNet(Component):
@@ -29,6 +31,7 @@ class ElasticNet(Component):
 
     kind: Literal["elastic_net"] = "elastic_net"
     weight: Weight = 1e-4
+    """w."""
     l1_ratio: Annotated[float, Field(ge=0, le=1), PerRun] = 0.5
     """r."""
 
@@ -38,6 +41,7 @@ class Dropout(Component):
 
     kind: Literal["dropout"] = "dropout"
     probability: Annotated[float, Field(ge=0, lt=1), PerRun] = 0.5
+    """p."""
 
 
 class EarlyStopping(Component):

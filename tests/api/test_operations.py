@@ -10,12 +10,12 @@ import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.app import create_app
-from api.routes.components import FAMILIES
 from models.answers import ComponentChoice, Page, Queue, Readiness, Worker
 from models.database import Database
 from models.queue import app as celery
 from models.settings import Settings
 from models.spec.component import choices
+from models.spec.families import FAMILIES
 from models.storage import Storage
 from models.tables import Artifact, new_id, now
 from models.tables import Worker as WorkerRow

@@ -1,4 +1,4 @@
-"""Bring the database up to date, from wherever the migrations are installed."""
+"""`python -m migrations` brings the database up to date, from wherever this package is installed."""
 
 from alembic import command
 from alembic.config import Config

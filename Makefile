@@ -1,0 +1,67 @@
+# Everything a person or a CI machine does here. Each target installs what it needs, once, into .venv.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# python3.11 first: the versions in constraints.txt are tried with it.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: help
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(VENV)/local ## Train three optimizers and read who won
+	@$(BIN)/descent demo
+
+.PHONY: up
+up: $(VENV)/local ## Run the whole service on this machine
+	@$(BIN)/descent up
+
+.PHONY: test
+test: $(VENV)/dev ## Test everything, against real servers
+	@echo "Testing, with a real PostgreSQL, Redis and Celery: about five minutes on two cores"
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/dev ## Lint, types, import contracts, generated docs
+	@echo "Checking style"
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+	@echo "Checking types"
+	@$(BIN)/mypy
+	@echo "Checking imports"
+	@$(BIN)/lint-imports
+	@echo "Checking generated docs"
+	@$(BIN)/python docs/generate.py --check
+
+.PHONY: format
+format: $(VENV)/dev ## Put the code in shape
+	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+
+.PHONY: docs
+docs: $(VENV)/dev ## Write the generated pages of docs/ anew
+	@$(BIN)/python docs/generate.py
+
+.PHONY: bench
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces
+	@$(BIN)/python -m benchmarks.engine
+
+.PHONY: clean
+clean: ## Remove what was installed here; histories in .descent stay
+	rm -rf $(VENV) *.egg-info
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Descent needs Python 3.11 or newer, with venv. Install one, or say: make PYTHON=/path/to/python"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# One stamp an extra: touched when its packages are in, older than the files that name them when they may not be.
+$(VENV)/local $(VENV)/dev $(VENV)/bench: $(VENV)/%: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing Descent with its \"$*\" packages into $(VENV): a minute or two, once"
+	@$(INSTALL) --editable '.[$*]'
+	@touch $@

@@ -1,0 +1,123 @@
+"""Writes the pages of this folder that the code already knows; `--check` only says whether they are up to date."""
+
+import re
+import sys
+from collections.abc import Iterator
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+from models.metrics import METRICS
+from models.settings import Settings
+from models.spec.component import Component, choices, per_run_fields
+from models.spec.families import FAMILIES
+
+FOLDER = Path(__file__).parent
+ORIGIN = "<!-- Written by docs/generate.py: change the code, then `make docs`. -->"
+
+
+def components() -> Iterator[str]:
+    yield "# Components"
+    yield ORIGIN
+    yield (
+        "Every choice that a spec can make. A bare name stands for the component with its defaults: "
+        '`"optimizer": "adam"` is `"optimizer": {"kind": "adam"}`. '
+        "Fields marked • may differ between runs that train together in one cohort; any other difference makes "
+        "another cohort."
+    )
+    for family, union in FAMILIES.items():
+        yield f"## {family.capitalize()}"
+        for component in choices(union):
+            yield from _component(component)
+
+
+def _component(component: type[Component]) -> Iterator[str]:
+    yield f"### `{component.model_fields['kind'].default}`"
+    yield cleandoc(component.__doc__ or "")
+    fields: dict[str, dict[str, Any]] = component.model_json_schema()["properties"]
+    per_run = per_run_fields(component)
+    rows = [
+        (f"`{name}`{' •' if name in per_run else ''}", _default(field), _bounds(field), field.get("description", ""))
+        for name, field in fields.items()
+        if name != "kind"
+    ]
+    if rows:
+        yield _table(("field", "default", "allowed", "meaning"), rows)
+
+
+def _default(field: dict[str, Any]) -> str:
+    return f"`{_json(field['default'])}`" if "default" in field else "required"
+
+
+def _json(value: Any) -> str:
+    text = {True: "true", False: "false", None: "null"}
+    return text[value] if isinstance(value, bool | None) else str(value)
+
+
+def _bounds(field: dict[str, Any]) -> str:
+    signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+    bounds = [f"{sign} {_number(field[name])}" for name, sign in signs.items() if name in field]
+    return ", ".join(bounds) or " ".join(f"`{value}`" for value in field.get("enum", ())) or field.get("type", "")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else str(value)
+
+
+def metrics() -> Iterator[str]:
+    yield "# Metrics"
+    yield ORIGIN
+    yield "The names in every run's history."
+    rows = [
+        (f"`{metric.name}`", metric.description + (f" ({metric.unit})" if metric.unit else ""), metric.better or "–")
+        for metric in METRICS.values()
+    ]
+    yield _table(("metric", "what it is", "better"), rows)
+
+
+def settings() -> Iterator[str]:
+    yield "# Settings"
+    yield ORIGIN
+    yield (
+        "The API and the workers read the same environment variables. "
+        "A file `/run/secrets/descent_<name>` sets `<name>` too, so that passwords need not stand in an environment."
+    )
+    rows = [
+        (f"`DESCENT_{name.upper()}`", f"`{_shown(field.default)}`", field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+    yield _table(("variable", "default", "meaning"), rows)
+
+
+def _shown(default: Any) -> str:
+    return "" if default is None else str(default).replace("'", '"')
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        return (
+            "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|").replace("``", "–") for cell in cells) + " |"
+        )
+
+    return "\n".join([line(headings), line(("---",) * len(headings)), *map(line, rows)])
+
+
+PAGES = {"components.md": components, "metrics.md": metrics, "settings.md": settings}
+
+
+def main() -> int:
+    stale = []
+    for name, write in PAGES.items():
+        path, text = FOLDER / name, "\n\n".join(write()) + "\n"
+        if "--check" in sys.argv:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale.append(name)
+        else:
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.stderr.write(f"docs/{', docs/'.join(stale)} no longer say what the code says: run `make docs`.\n")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

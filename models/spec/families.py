@@ -1,0 +1,15 @@
+"""The families of components, under the words that a spec and its readers use."""
+
+from models.spec.datasets import Dataset
+from models.spec.evaluation import Evaluation
+from models.spec.networks import Network
+from models.spec.optimizers import Optimizer
+from models.spec.regularizers import Regularizer
+
+FAMILIES = {
+    "dataset": Dataset,
+    "network": Network,
+    "optimizer": Optimizer,
+    "regularizer": Regularizer,
+    "evaluation": Evaluation,
+}
