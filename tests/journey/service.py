@@ -1,0 +1,122 @@
+"""The service as an operator runs it: an API process and Celery workers of their own, which tests stop and kill."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from descent import Client
+from descent.local.surroundings import free_port
+from models.answers import Run
+from tests.servers import Valkey
+
+PATIENCE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 0.5
+LEASE_SECONDS = 3.0
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait for something that happens in another process.
+
+    Raises:
+        AssertionError: if it does not.
+
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class Service:
+    """One installation."""
+
+    folder: Path
+    environment: dict[str, str]
+    url: str
+    programs: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def start_api(self) -> "subprocess.Popen[bytes]":
+        port = self.url.rpartition(":")[2]
+        api = self._start("api", "-m", "uvicorn", "api.app:create_app", "--factory", "--port", port)
+        with Client(self.url) as client:
+            eventually(lambda: client.health().status == "alive", "the API answers")
+        return api
+
+    def start_worker(self) -> "subprocess.Popen[bytes]":
+        before = self._workers()
+        worker = self._start("worker", "-m", "celery", "--quiet", "-A", "worker.tasks", "worker", "--concurrency", "1")
+        eventually(lambda: bool(self._workers() - before), "a training process arrives")
+        return worker
+
+    def _workers(self) -> set[str]:
+        with Client(self.url) as client:
+            return {worker.id for worker in client.workers()}
+
+    def _start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        with (self.folder / f"{name}.log").open("ab") as log:
+            program = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=Path(__file__).parents[2],
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.programs.append(program)
+        return program
+
+    def stop(self) -> None:
+        for program in reversed(self.programs):
+            if program.poll() is None:
+                program.terminate()
+        for program in self.programs:
+            try:
+                program.wait(timeout=PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                kill(program)
+
+
+@contextmanager
+def running_service(folder: Path, database_url: str, valkey: Valkey) -> Iterator[Service]:
+    """An installation with an API, and no worker yet."""
+    service = Service(
+        folder,
+        {
+            **{name: value for name, value in os.environ.items() if not name.startswith("DESCENT_")},
+            "DESCENT_DATABASE_URL": database_url,
+            "DESCENT_BROKER_URL": valkey.broker_url(),
+            "DESCENT_METRICS_URL": valkey.metrics_url(),
+            "DESCENT_STORAGE_URL": str(folder / "storage"),
+            "DESCENT_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
+            "DESCENT_LEASE_SECONDS": str(LEASE_SECONDS),
+            "DESCENT_WORKER_DEVICE": "cpu",
+        },
+        f"http://127.0.0.1:{free_port(0)}",
+    )
+    try:
+        service.start_api()
+        yield service
+    finally:
+        service.stop()
+
+
+def kill(program: "subprocess.Popen[bytes]") -> None:
+    """SIGKILL a program and every process that it made: what a power failure leaves of it."""
+    processes = [*psutil.Process(program.pid).children(recursive=True), psutil.Process(program.pid)]
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+    program.wait()
+    psutil.wait_procs(processes)
+
+
+def train_on(client: Client, run: Run, step: int) -> None:
+    """Wait until a run has trained past a step."""
+    eventually(lambda: client.run(run).progress.completed > step, f"{run.id} trains past step {step}")

@@ -1,0 +1,38 @@
+"""Many jobs, posted one by one, train as few programs, and none of them notices."""
+
+from typing import Any
+
+from descent import Client
+from models.answers import Job
+from models.status import RunStatus
+from tests.journey.service import Service
+
+RATES = [0.001 * 2**n for n in range(10)]
+
+
+def spec(rate: float, seed: int) -> dict[str, Any]:
+    return {
+        "dataset": "sine",
+        "network": {"kind": "mlp", "hidden": [64, 64]},
+        "optimizer": {"kind": "sgd", "learning_rate": rate},
+        "budget": {"steps": 1_000},
+        "seeds": [seed],
+    }
+
+
+def weights(client: Client, job: Job) -> bytes:
+    return client.weights(client.runs(job)[0])
+
+
+def test_fifty_jobs_share_few_cohorts_and_keep_the_bits_that_they_have_alone(service: Service, client: Client) -> None:
+    jobs = {(rate, seed): client.submit(spec(rate, seed)) for rate in RATES for seed in range(5)}
+    service.start_worker()
+    assert {client.wait(job, timeout=60).status for job in jobs.values()} == {RunStatus.SUCCEEDED}
+    together = [client.runs(job)[0] for job in jobs.values()]
+    assert len({run.cohort_id for run in together}) <= 4
+    for place in [(rate, n % 5) for n, rate in enumerate(RATES)]:
+        alone = client.wait(client.submit(spec(*place)), timeout=60)
+        provenance = client.runs(alone)[0].provenance
+        assert provenance is not None
+        assert provenance["cohort_size"] == 1
+        assert weights(client, alone) == weights(client, jobs[place])

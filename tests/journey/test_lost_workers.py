@@ -1,0 +1,114 @@
+"""Workers go away, politely or not; runs do not."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import pytest
+
+from descent import Client
+from descent.history import History
+from models.answers import Job
+from models.status import RunStatus, StatusReason
+from tests.journey.service import Service, eventually, kill, train_on
+
+SPEC: dict[str, Any] = {
+    "dataset": "sine",
+    "optimizer": {"kind": "adam", "learning_rate": 0.01},
+    "budget": {"steps": 10_000},
+    "seeds": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(service: Service, client: Client) -> list[bytes]:
+    """The weights of the same spec, trained in peace."""
+    worker = service.start_worker()
+    job = client.wait(client.submit(SPEC), timeout=60)
+    worker.terminate()
+    worker.wait()
+    return [client.weights(run) for run in client.runs(job)]
+
+
+@pytest.fixture
+def job(service: Service, client: Client, undisturbed: list[bytes]) -> Iterator[Job]:
+    """A job in the midst of its training; afterwards, no worker is left."""
+    job = client.submit(SPEC)
+    yield job
+    for worker in service.programs[1:]:
+        if worker.poll() is None:
+            worker.terminate()
+            worker.wait()
+
+
+def demand_whole(client: Client, job: Job, undisturbed: list[bytes]) -> None:
+    """Insist that a job came to the end that it would have come to in peace, and that its histories are whole."""
+    assert client.wait(job, timeout=60).status is RunStatus.SUCCEEDED
+    runs = client.runs(job)
+    assert [client.weights(run) for run in runs] == undisturbed
+    for run in runs:
+        for series in client.history(run).series.values():
+            assert series.step == sorted(set(series.step)), "no point is there twice"
+        assert client.history(run)["train_loss"].step == list(range(5, 10_001, 5))
+
+
+def test_a_run_whose_worker_was_killed_is_trained_by_another(
+    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+) -> None:
+    worker = service.start_worker()
+    run = client.runs(job)[0]
+    train_on(client, run, step=1_000)
+    pages = client.metrics(run)
+    live = History()
+    live.take(next(pages))
+    assert live["train_loss"].step, "a reader holds points of the lost attempt"
+    kill(worker)
+    service.start_worker()
+    for page in pages:
+        live.take(page)
+    demand_whole(client, job, undisturbed)
+    assert live.series == client.history(run).series, "the reader was told what to forget"
+    assert {run.attempt for run in client.runs(job)} == {2}
+
+
+def test_a_training_process_that_dies_is_replaced(
+    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+) -> None:
+    worker = service.start_worker()
+    train_on(client, client.runs(job)[0], step=1_000)
+    psutil.Process(worker.pid).children()[0].kill()
+    demand_whole(client, job, undisturbed)
+    assert {run.attempt for run in client.runs(job)} == {2}
+
+
+def test_a_worker_that_is_asked_to_stop_gives_its_runs_back_at_once(
+    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+) -> None:
+    worker = service.start_worker()
+    train_on(client, client.runs(job)[0], step=1_000)
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    given_back = client.runs(job)
+    assert {(run.status, run.status_reason) for run in given_back} == {(RunStatus.QUEUED, StatusReason.WORKER_DRAINED)}
+    assert client.workers() == []
+    service.start_worker()
+    demand_whole(client, job, undisturbed)
+
+
+def test_a_run_to_be_cancelled_when_its_worker_dies_is_cancelled(service: Service, client: Client, job: Job) -> None:
+    worker = service.start_worker()
+    train_on(client, client.runs(job)[0], step=1_000)
+    kill(worker)
+    client.cancel(job)
+    assert client.job(job).status is RunStatus.CANCELLING
+    eventually(lambda: client.job(job).status is RunStatus.CANCELLED, "the lease ends")
+
+
+def test_an_accepted_job_outlives_the_api_that_accepted_it(
+    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+) -> None:
+    kill(service.programs[0])
+    service.programs[0] = service.start_api()
+    service.programs.pop()
+    service.start_worker()
+    demand_whole(client, job, undisturbed)
