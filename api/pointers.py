@@ -6,8 +6,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from models.answers import ProblemError
-
-_FAMILIES = {"dataset", "network", "optimizer", "regularizers", "evaluation"}
+from models.spec.component import choices
+from models.spec.families import FAMILIES
+from models.spec.job import JobSpec
 
 Location = Sequence[int | str]
 
@@ -90,7 +91,7 @@ def _detail(error: Mapping[str, Any]) -> str:
         case "missing":
             return "this is required"
         case "extra_forbidden":
-            return "there is no such field"
+            return _no_such_field(error["loc"])
         case "value_error":
             return str(error["ctx"]["error"])
         case _:
@@ -98,9 +99,18 @@ def _detail(error: Mapping[str, Any]) -> str:
             return message[:1].lower() + message[1:]
 
 
+def _no_such_field(location: Location) -> str:
+    name, kind = str(location[-1]), location[-2] if len(location) > 1 else None
+    for component in choices(FAMILIES.get(_family(location), ())):
+        if component.model_fields["kind"].default == kind:
+            return _unknown(name, f"field of {kind}", [field for field in component.model_fields if field != "kind"])
+    near = get_close_matches(name, JobSpec.model_fields, n=1)
+    return "there is no such field" + (f': did you mean "{near[0]}"?' if near else "")
+
+
 def _family(location: Location) -> str:
-    names = [part for part in location if part in _FAMILIES]
-    return str(names[-1]).removesuffix("s") if names else "kind"
+    names = [str(part).removesuffix("s") for part in location]
+    return next((name for name in reversed(names) if name in FAMILIES), "kind")
 
 
 def _quoted_words(text: str) -> list[str]:

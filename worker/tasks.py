@@ -54,7 +54,11 @@ class TrainingProcess:
         self.database = Database(config.database(), pool_size=4)
         self.redis = connect(config.metrics())
         self.storage = Storage(config.storage_url)
-        description: dict[str, Any] = {"threads": self.threads, "torch": torch.__version__, "cpu": platform.processor() or platform.machine()}
+        description: dict[str, Any] = {
+            "threads": self.threads,
+            "torch": torch.__version__,
+            "cpu": platform.processor() or platform.machine(),
+        }
         if self.device == "cuda":
             description["accelerator"] = torch.cuda.get_device_name()
         self.presence = Presence(self.database, self.device, description, config.heartbeat_seconds)

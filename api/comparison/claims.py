@@ -9,7 +9,7 @@ from api.comparison.result import Claim, Estimate, JudgedClaim, TableRow, Verdic
 from api.comparison.scores import Direction
 from api.comparison.significance import SIGNIFICANCE, holm, seeds_needed
 from api.comparison.targets import median_with_misses
-from api.comparison.wording import count, metric_words, number, p_equals, target_words
+from api.comparison.wording import count, metric_words, number, p_equals, step_count, target_words
 
 
 def check_claims(claims: Sequence[Claim], jobs: Sequence[JobHistory], better: Direction, target: float | None) -> None:
@@ -177,7 +177,7 @@ def _medians(one: JudgedClaim, upside_down: bool) -> str:
 def median_words(one: JudgedClaim, middle: float | None) -> str:
     """The median of one side; in words when the median run has no value because it missed or diverged."""
     if middle is not None:
-        return number(middle)
+        return step_count(middle) if one.claim.score == "steps_to_target" else number(middle)
     if one.pairs == 0:
         return "–"
     return "a miss" if one.claim.score == "steps_to_target" else "diverged"

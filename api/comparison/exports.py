@@ -20,7 +20,7 @@ def _markdown_lines(comparison: Comparison) -> Iterator[str]:
     names = {job.id: _plain(job.label) for job in comparison.jobs}
     yield f"# Comparison of {metric_words(comparison.metric)}"
     if comparison.verdict:
-        yield from ("", f"**{comparison.verdict.capitalize()}**", "")
+        yield from ("", f"Verdict: **{comparison.verdict}**", "")
     yield from (f"- {_plain(claim.sentence)}" for claim in comparison.claims)
     yield from ("", "## Scores", "", *_score_table(comparison, names), "")
     if comparison.paired:

@@ -9,6 +9,7 @@ import numpy as np
 
 from api.comparison.history import JobHistory, RunHistory, Series
 from api.comparison.result import StepsToTarget, TargetTime, finite
+from api.comparison.wording import step_count
 from models.spec.plan import plan
 
 
@@ -46,7 +47,7 @@ def steps_to_target(job: JobHistory, metric: str, target: float, better: Literal
 
 
 def steps_in_words(steps: float | None, budget: int) -> str:
-    return f"> {budget:,}" if steps is None else f"{steps:,.0f}"
+    return f"> {budget:,}" if steps is None else step_count(steps)
 
 
 def _target_time(run: RunHistory, metric: str, target: float, better: Literal["lower", "higher"]) -> TargetTime:

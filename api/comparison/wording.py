@@ -12,6 +12,11 @@ def number(value: float | None, digits: int = 4) -> str:
     return said.replace("-", "−", 1) if value < 0 else said
 
 
+def step_count(steps: float) -> str:
+    """A number of steps; a median of an even number of runs can lie half-way."""
+    return f"{steps:,.1f}".removesuffix(".0")
+
+
 def probability(value: float | None) -> str:
     if value is None:
         return "–"

@@ -15,6 +15,7 @@ from models.spec.families import FAMILIES
 
 router = APIRouter(prefix="/v1/components", tags=["components"])
 
+
 @cache
 def _choices(family: str) -> list[ComponentChoice]:
     return [_choice(family, component) for component in choices(FAMILIES[family])]

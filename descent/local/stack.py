@@ -94,6 +94,7 @@ class Stack:
         url = f"http://{HOST}:{port}"
         with Client(url, patience_seconds=0) as client:
             self._wait_until(lambda: _is_ready(client), "The API")
+            self._wait_until(lambda: bool(client.workers()), "The worker")
         return url
 
     def _start_server(self) -> None:

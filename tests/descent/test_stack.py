@@ -19,7 +19,13 @@ from descent.local.surroundings import listens
 API = """
 import json
 
-READY = json.dumps({"ready": True, "database": True, "broker": True, "metrics": True}).encode()
+MOMENT = "2026-01-01T00:00:00Z"
+WORKER = {"id": "worker_1", "host": "here", "process_id": 1, "device": "cpu", "busy": False, "description": {},
+          "started_at": MOMENT, "seen_at": MOMENT}
+ANSWERS = {
+    "/readyz": {"ready": True, "database": True, "broker": True, "metrics": True},
+    "/v1/workers": {"data": [WORKER], "has_more": False, "next_after": None},
+}
 
 def create_app():
     return app
@@ -31,7 +37,7 @@ async def app(scope, receive, send):
             await send({"type": f"lifespan.{phase}.complete"})
     else:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": READY})
+        await send({"type": "http.response.body", "body": json.dumps(ANSWERS[scope["path"]]).encode()})
 """
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")

@@ -138,7 +138,7 @@ def test_of_many_snapshots_the_first_the_last_and_some_between_are_drawn(make_jo
 
 def test_markdown_shows_names_as_they_are(comparison: Comparison) -> None:
     text = report_markdown(comparison)
-    assert text.startswith("# Comparison of validation loss\n\n**Supported**\n")
+    assert text.startswith("# Comparison of validation loss\n\nVerdict: **supported**\n")
     assert not re.search(r"(?<!\\)<", text)
     scores = [line for line in text.partition("## Scores")[2].partition("##")[0].splitlines() if line]
     # Header, rule and two jobs of seven cells each: the bar inside a name ends none.
