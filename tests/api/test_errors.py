@@ -38,7 +38,11 @@ def raw(api: httpx2.Client, text: str | bytes) -> httpx2.Response:
         ({"optimizer": "adamm"}, "/optimizer", 'did you mean "adam"?'),
         ({"optimizer": {"kind": "sdg"}}, "/optimizer", 'did you mean "sgd"?'),
         ({"optimizer": {"learning_rate": 1}}, "/optimizer", 'which optimizer with "kind"'),
-        ({"optimizer": {"kind": "sgd", "momentum": 0.9}}, "/optimizer/momentum", "no known field of sgd: known are learning_rate"),
+        (
+            {"optimizer": {"kind": "sgd", "momentum": 0.9}},
+            "/optimizer/momentum",
+            "no known field of sgd: known are learning_rate",
+        ),
         ({"optimizer": {"kind": "adam", "learning_rate": -1}}, "/optimizer/learning_rate", "greater than 0"),
         ({"optimizer": 3}, "/optimizer", "must be an object"),
         ({"optimzer": "adam"}, "/optimzer", 'did you mean "optimizer"?'),
