@@ -167,6 +167,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._directives: dict[int, Leave] = {}
         self._wake = threading.Event()
+        self._heard = False
         self._renewed = time.monotonic()
         self._redis_silent_until = 0.0
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
@@ -177,6 +178,10 @@ class Recorder:
         with self._lock:
             for column, row in enumerate(rows):
                 self._rows[row].take(metric, steps, values[:, column])
+        if not self._heard:
+            # Whoever has just submitted a job waits for a sign of life.
+            self._heard = True
+            self._wake.set()
 
     def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
         with self._lock:

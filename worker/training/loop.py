@@ -34,6 +34,7 @@ def train(
         cohort = Cohort(specs, seeds, torch.device(device), threads)
         observer = Observer(cohort, reporter, directives, specs[0])
         observer.visit(0)
+        observer.report(0)
         step = 0
         while observer.runs and step < schedule.steps:
             block = cohort.batches.block(step)
