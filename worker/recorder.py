@@ -5,13 +5,12 @@ and looks for cancellations, so that training never waits for a disk or a networ
 """
 
 import hashlib
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import redis
@@ -24,36 +23,21 @@ from sqlalchemy.orm import Session
 
 from models import lifecycle
 from models.database import Database
-from models.lifecycle import Claim, ClaimedRun
-from models.metric_stream import FROM_NOTHING, Chunk, Cursor, LiveState, pack, publish
-from models.metrics import METRICS
+from models.lifecycle import Claim
+from models.metric_stream import LiveState, publish
 from models.settings import Settings
-from models.status import RunStatus, StatusReason
+from models.status import RunStatus
 from models.storage import Storage
 from models.tables import Artifact, MetricSegment, Run, Snapshot, new_id, now
-from worker.training.boundary import Ending, Leave, Result
+from worker.run_record import Packed, RunRecord
+from worker.training.boundary import Ending, Leave
 
 PUBLISH_SECONDS = 0.2
 SAVE_SECONDS = 2.0
 DIRECTIVES_SECONDS = 0.5
 REDIS_PAUSE_SECONDS = 2.0
 
-_ENDINGS: dict[Result | Leave, tuple[RunStatus, StatusReason | None]] = {
-    Result.COMPLETED: (RunStatus.SUCCEEDED, None),
-    Result.STOPPED_EARLY: (RunStatus.SUCCEEDED, StatusReason.STOPPED_EARLY),
-    Result.DIVERGED: (RunStatus.FAILED, StatusReason.DIVERGED),
-    Leave.CANCELLED: (RunStatus.CANCELLED, StatusReason.CANCELLED_BY_USER),
-}
-
 log = structlog.get_logger()
-
-
-class Packed(NamedTuple):
-    """A chunk on its way."""
-
-    run_id: str
-    cursor: Cursor
-    payload: bytes
 
 
 @dataclass
@@ -63,82 +47,6 @@ class _Chore:
     do: Callable[[], None]
     every_seconds: float
     due: float
-
-
-@dataclass
-class _Best:
-    """Last and best of one metric, in the metric's own direction."""
-
-    lower_is_better: bool | None
-    last: float = math.nan
-    best: float = math.nan
-    best_step: int | None = None
-
-    def take(self, steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        self.last = float(values[-1])
-        if self.lower_is_better is None or not np.isfinite(values).any():
-            return
-        index = int(np.nanargmin(values) if self.lower_is_better else np.nanargmax(values))
-        value = float(values[index])
-        improved = value < self.best if self.lower_is_better else value > self.best
-        if math.isnan(self.best) or improved:
-            self.best, self.best_step = value, int(steps[index])
-
-    def summary(self) -> dict[str, float | int | None]:
-        def finite(value: float) -> float | None:
-            return value if math.isfinite(value) else None
-
-        return {"last": finite(self.last), "best": finite(self.best), "best_step": self.best_step}
-
-
-@dataclass
-class _Row:
-    """One run of the cohort, as this recorder knows it."""
-
-    run: ClaimedRun
-    next_number: int = 0
-    step: int = 0
-    columns: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = field(default_factory=dict)
-    unsaved: list[Packed] = field(default_factory=list)
-    """Chunks that are not yet in SQL."""
-    snapshots: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    best: dict[str, _Best] = field(default_factory=dict)
-    ending: Ending | None = None
-    failure: str | None = None
-    """Why the engine gave up, where it did."""
-    last_chunk: Packed | None = None
-    artifact: Artifact | None = None
-    done: bool = False
-    """Its ending is written, or it is somebody else's: nothing more is."""
-
-    def take(self, metric: str, steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        self.columns.setdefault(metric, []).append((steps, values))
-        self.step = max(self.step, int(steps[-1]))
-        better = METRICS[metric].better
-        self.best.setdefault(metric, _Best(None if better is None else better == "lower")).take(steps, values)
-
-    def pack(self, end: RunStatus | None = None) -> Packed:
-        """Turn the columns at hand into the next chunk."""
-        cursor = Cursor(self.run.attempt, self.next_number)
-        columns = {
-            metric: (np.concatenate([s for s, _ in parts]), np.concatenate([v for _, v in parts]))
-            for metric, parts in self.columns.items()
-        }
-        from_step = FROM_NOTHING if cursor.number == 0 else None
-        packed = Packed(self.run.id, cursor, pack(Chunk(cursor, columns, from_step=from_step, end=end)))
-        self.columns = {}
-        self.next_number += 1
-        self.unsaved.append(packed)
-        return packed
-
-    def status(self) -> tuple[RunStatus, StatusReason | None] | None:
-        """How the run ends; None while it trains, and where it goes on elsewhere."""
-        if self.failure is not None:
-            return RunStatus.FAILED, StatusReason.ERROR
-        return _ENDINGS.get(self.ending.result) if self.ending else None
-
-    def summary(self) -> dict[str, Any]:
-        return {metric: best.summary() for metric, best in self.best.items()}
 
 
 class Recorder:
@@ -158,7 +66,7 @@ class Recorder:
         draining: Callable[[], bool],
     ) -> None:
         self._claim = claim
-        self._rows = [_Row(run) for run in claim.runs]
+        self._rows = [RunRecord(run) for run in claim.runs]
         self._database = database
         self._redis = client
         self._storage = storage
@@ -303,7 +211,11 @@ class Recorder:
             self._send([row.last_chunk for row, _ in ended if row.last_chunk], states)
 
     def _write_history(
-        self, session: Session, row: _Row, unsaved: Sequence[Packed], snapshots: Sequence[tuple[int, dict[str, Any]]]
+        self,
+        session: Session,
+        row: RunRecord,
+        unsaved: Sequence[Packed],
+        snapshots: Sequence[tuple[int, dict[str, Any]]],
     ) -> None:
         if unsaved:
             session.add(
@@ -318,7 +230,7 @@ class Recorder:
             session.execute(update(Run).where(Run.id == row.run.id).values(step=row.step))
         session.add_all(Snapshot(run_id=row.run.id, step=step, content=content) for step, content in snapshots)
 
-    def _write_ending(self, session: Session, row: _Row) -> None:
+    def _write_ending(self, session: Session, row: RunRecord) -> None:
         assert row.ending is not None
         status = row.status()
         if status is None:
@@ -338,7 +250,7 @@ class Recorder:
         if row.artifact is not None:
             session.merge(row.artifact)
 
-    def _store_weights(self, row: _Row) -> None:
+    def _store_weights(self, row: RunRecord) -> None:
         """Put the weights in storage before the row that names them is written."""
         if row.artifact is not None or row.ending is None or row.ending.weights is None:
             return
