@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def _shown(default: Any) -> str:
     return "" if default is None else str(default).replace("'", '"')
 
 
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     def line(cells: tuple[str, ...]) -> str:
         return (
             "| " + " | ".join(re.sub(r"\s+", " ", cell).replace("|", "\\|").replace("``", "–") for cell in cells) + " |"
