@@ -41,4 +41,4 @@ CMD ["uvicorn", "api.app:create_app", "--factory", "--host", "0.0.0.0", "--port"
 FROM base AS worker
 COPY --from=build-worker /opt/descent /opt/descent
 USER 10001:10001
-CMD ["celery", "--quiet", "-A", "worker.tasks", "worker", "--pool", "prefork", "--concurrency", "1", "-Q", "cpu"]
+CMD ["celery", "--quiet", "-A", "worker.tasks", "worker", "--pool", "prefork", "--concurrency", "1"]

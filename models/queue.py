@@ -5,12 +5,13 @@ message costs a little time and a doubled one nothing.
 """
 
 from celery import Celery
+from kombu import Queue
 
 from models.settings import settings
 
 TRAIN = "descent.train"
 QUEUES = {"cpu": "cpu", "cuda": "gpu"}
-"""By the device of the worker that listens."""
+"""By the device of the worker that listens. One that names no queue listens to all of them."""
 WAKE_UP_SECONDS = 60
 """A hint this old has been repeated since."""
 
@@ -38,7 +39,8 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options=_TRANSPORT,
     task_default_queue=QUEUES["cpu"],
-    task_create_missing_queues=True,
+    task_queues=[Queue(name) for name in QUEUES.values()],
+    task_create_missing_queues=False,
 )
 
 

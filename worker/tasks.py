@@ -22,7 +22,7 @@ from models import lifecycle
 from models.database import Database
 from models.logs import configure_logging
 from models.metric_stream import connect
-from models.queue import TRAIN, app
+from models.queue import QUEUES, TRAIN, app
 from models.settings import Settings, settings
 from models.spec.job import JobSpec
 from models.storage import Storage
@@ -61,6 +61,9 @@ class TrainingProcess:
         }
         if self.device == "cuda":
             description["accelerator"] = torch.cuda.get_device_name()
+        if QUEUES[self.device] not in app.amqp.queues.consume_from:
+            wanted = QUEUES[self.device]
+            log.error("worker.hears_nothing", device=self.device, remedy=f"start it with -Q {wanted}, or without -Q")
         self.presence = Presence(self.database, self.device, description, config.heartbeat_seconds)
         self.presence.arrive()
 

@@ -26,8 +26,7 @@ START_SECONDS = 120.0
 LEFTOVERS_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 _API = "-m uvicorn api.app:create_app --factory --no-access-log --log-level warning --timeout-graceful-shutdown 5"
-# A machine with an accelerator trains on it and one without on its cores: the worker listens for both.
-_WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork -Q cpu,gpu --loglevel WARNING"
+_WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork --loglevel WARNING"
 
 
 @dataclass(frozen=True)
