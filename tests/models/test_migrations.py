@@ -1,0 +1,111 @@
+"""The tables come from migrations alone, whoever starts first and however often."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import inspect, make_url, select
+
+from models.database import Database
+from models.settings import settings
+from models.tables import Job, Table
+from tests.models.transactions import submit
+from tests.servers import drop_postgresql_database, postgresql_url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty database, which the settings of this process name."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'folder' / 'descent.sqlite3'}"
+    else:
+        server: str = request.getfixturevalue("postgresql")
+        url = postgresql_url(server, f"test_{uuid4().hex}")
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{make_url(url).database}"')
+    monkeypatch.setenv("DESCENT_DATABASE_URL", url)
+    settings.cache_clear()
+    yield url
+    settings.cache_clear()
+    if request.param == "postgresql":
+        drop_postgresql_database(server, url)
+
+
+@pytest.fixture
+def alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "migrations:")
+    return config
+
+
+def columns(url: str) -> dict[str, dict[str, bool]]:
+    """Per table, its columns and whether each may be empty."""
+    database = Database(make_url(url))
+    found = inspect(database.engine)
+    tables = {
+        name: {column["name"]: bool(column["nullable"]) for column in found.get_columns(name)}
+        for name in found.get_table_names()
+        if name != "alembic_version"
+    }
+    database.dispose()
+    return tables
+
+
+EXPECTED = {
+    table.name: {column.name: bool(column.nullable) for column in table.columns}
+    for table in Table.metadata.sorted_tables
+}
+
+
+def test_an_empty_database_gets_every_table(url: str, alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    assert columns(url) == EXPECTED
+
+
+def test_migrating_again_changes_nothing(url: str, alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    database = Database(make_url(url))
+    job_id = submit(database)
+    command.upgrade(alembic, "head")
+    with database.read() as session:
+        assert session.scalars(select(Job.id)).all() == [job_id]
+    database.dispose()
+
+
+def test_migrations_can_be_taken_back_and_made_again(url: str, alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    command.downgrade(alembic, "base")
+    assert columns(url) == {}
+    command.upgrade(alembic, "head")
+    assert columns(url) == EXPECTED
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_the_tables_in_code_are_those_of_the_migrations(url: str, alembic: Config) -> None:
+    command.upgrade(alembic, "head")
+    command.check(alembic)
+
+
+def test_three_starters_at_once_are_as_good_as_one(url: str) -> None:
+    environment: dict[str, Any] = {**os.environ, "DESCENT_DATABASE_URL": url}
+    starters = [
+        subprocess.Popen(
+            [sys.executable, "-m", "migrations"],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for _ in range(3)
+    ]
+    said = [starter.communicate(timeout=60)[0].decode() for starter in starters]
+    assert [starter.returncode for starter in starters] == [0, 0, 0], said
+    assert columns(url) == EXPECTED

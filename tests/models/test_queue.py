@@ -1,0 +1,70 @@
+"""A wake-up says that there is work, never which; there are as many as there are idle lanes."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from kombu.exceptions import OperationalError
+
+from models.queue import TRAIN, WAKE_UP_SECONDS, app, wake
+from tests.servers import Valkey
+
+
+@pytest.fixture
+def broker(valkey: Valkey) -> Iterator["redis.Redis"]:
+    """A look into the broker, which is empty."""
+    before = app.conf.broker_url, app.conf.broker_transport_options
+    app.conf.broker_url = valkey.broker_url()
+    with redis.Redis.from_url(valkey.metrics_url(database=0)) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+    app.conf.broker_url, app.conf.broker_transport_options = before
+
+
+def waiting(broker: "redis.Redis") -> dict[str, int]:
+    return {queue: int(broker.llen(queue)) for queue in ("cpu", "gpu")}
+
+
+def test_there_are_as_many_wake_ups_as_lanes_however_often_it_is_asked(broker: "redis.Redis") -> None:
+    for _ in range(3):
+        wake("cpu", 2)
+        assert waiting(broker) == {"cpu": 2, "gpu": 0}
+    wake("cpu", 5)
+    assert waiting(broker)["cpu"] == 5
+    wake("cpu", 1)
+    assert waiting(broker)["cpu"] == 5, "none is taken back"
+
+
+def test_what_workers_took_is_sent_again(broker: "redis.Redis") -> None:
+    wake("cpu", 3)
+    broker.lpop("cpu")
+    broker.lpop("cpu")
+    wake("cpu", 3)
+    assert waiting(broker)["cpu"] == 3
+
+
+def test_each_device_has_a_queue_of_its_own(broker: "redis.Redis") -> None:
+    wake("cuda", 2)
+    wake("cpu", 1)
+    assert waiting(broker) == {"cpu": 1, "gpu": 2}
+    wake("cpu", 0)
+    assert waiting(broker) == {"cpu": 1, "gpu": 2}
+
+
+def test_a_wake_up_carries_no_work_and_is_soon_too_old(broker: "redis.Redis") -> None:
+    wake("cpu", 1)
+    message: dict[str, Any] = json.loads(broker.lindex("cpu", 0) or b"")
+    headers = message["headers"]
+    assert (headers["task"], headers["argsrepr"], headers["kwargsrepr"]) == (TRAIN, "()", "{}")
+    assert headers["expires"] is not None
+    assert WAKE_UP_SECONDS <= 60
+
+
+def test_a_broker_that_is_away_is_an_error(broker: "redis.Redis") -> None:
+    app.conf.broker_transport_options = app.conf.broker_transport_options | {"max_retries": 1, "interval_start": 0}
+    app.conf.broker_url = "redis+socket:///nowhere/valkey.sock?virtual_host=0"
+    with pytest.raises(OperationalError):
+        wake("cpu", 1)

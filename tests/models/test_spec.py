@@ -1,0 +1,397 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from models.spec.component import Component, choices, per_run_fields
+from models.spec.datasets import Dataset
+from models.spec.families import FAMILIES
+from models.spec.job import MAX_BATCH, MAX_SEED, JobSpec
+from models.spec.networks import Network
+from models.spec.optimizers import Adam, Optimizer
+from models.spec.regularizers import EarlyStopping, Regularizer
+
+
+def spec(**changes: Any) -> JobSpec:
+    return JobSpec.model_validate({"dataset": "sine", "optimizer": "adam"} | changes)
+
+
+def refusal(**changes: Any) -> tuple[str, str]:
+    """Where and why a spec is refused."""
+    with pytest.raises(ValidationError) as caught:
+        spec(**changes)
+    error = caught.value.errors()[0]
+    return "/".join(str(part) for part in error["loc"]), error["msg"]
+
+
+# ── what a spec says ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_dataset_and_an_optimizer_are_a_whole_job() -> None:
+    whole = spec()
+    assert (whole.network.kind, whole.loss, whole.batch_size, whole.seeds) == ("mlp", "auto", 64, (0,))
+    assert (whole.budget.epochs, whole.budget.steps, whole.evaluation.kind) == (50, None, "holdout")
+    for missing in ("dataset", "optimizer"):
+        with pytest.raises(ValidationError, match=missing):
+            JobSpec.model_validate({"dataset": "sine", "optimizer": "adam"} | {missing: None})
+
+
+ALL_KINDS = [(family, kind) for family, union in FAMILIES.items() for kind in choices(union)]
+
+
+def with_component(family: str, value: object) -> JobSpec:
+    match family:
+        case "regularizer":
+            return spec(regularizers=[value])
+        case _:
+            return spec(**{family: value})
+
+
+@pytest.mark.parametrize(("family", "component"), ALL_KINDS)
+def test_a_bare_name_stands_for_the_component_with_its_defaults(family: str, component: type[Component]) -> None:
+    kind = component.model_fields["kind"].default
+    bare, named, built = (with_component(family, one) for one in (kind, {"kind": kind}, component(kind=kind)))
+    assert bare == named == built
+    assert bare.spec_hash == named.spec_hash == built.spec_hash
+
+
+def test_a_number_of_seeds_stands_for_that_many_from_zero() -> None:
+    assert spec(seeds=3) == spec(seeds=[0, 1, 2])
+    assert spec(seeds=[7, MAX_SEED, 0]).seeds == (7, MAX_SEED, 0)
+    assert len(spec(seeds=1_000).seeds) == 1_000
+
+
+@pytest.mark.parametrize("optimizer", ["gradient_descent", {"kind": "gradient_descent", "learning_rate": 0.5}])
+def test_gradient_descent_takes_the_whole_training_split(optimizer: object) -> None:
+    assert spec(optimizer=optimizer).batch_size == "full"
+    assert spec(optimizer=optimizer) == spec(optimizer=optimizer, batch_size="full")
+    assert "sgd" in refusal(optimizer=optimizer, batch_size=64)[1]
+    assert spec(optimizer="sgd", batch_size="full").batch_size == "full"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "fits", "does_not"),
+    [
+        ("sine", ["auto", "mse", "huber"], ["cross_entropy"]),
+        ("diabetes", ["auto", "mse", "huber"], ["cross_entropy"]),
+        ("digits", ["auto", "cross_entropy"], ["mse", "huber"]),
+        ("breast_cancer", ["auto", "cross_entropy"], ["mse", "huber"]),
+    ],
+)
+def test_the_loss_fits_the_task(dataset: str, fits: list[str], does_not: list[str]) -> None:
+    for loss in fits:
+        assert spec(dataset=dataset, loss=loss).loss == loss
+    for loss in does_not:
+        assert dataset in refusal(dataset=dataset, loss=loss)[1]
+
+
+def test_a_regularizer_of_each_kind_may_stand_once() -> None:
+    kinds = ["l1", "l2", "elastic_net", "dropout", "early_stopping"]
+    assert [r.kind for r in spec(regularizers=kinds).regularizers] == kinds
+    assert "l2" in refusal(regularizers=["l2", "l1", {"kind": "l2", "weight": 0.5}])[1]
+
+
+@pytest.mark.parametrize(
+    ("part", "field"), [("", "priority"), ("optimizer", "learning_rate"), ("dataset", "noise"), ("budget", "epochs")]
+)
+def test_a_spec_never_changes(part: str, field: str) -> None:
+    whole = spec()
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(getattr(whole, part) if part else whole, field, 5)
+    assert whole == spec()
+
+
+# ── what is refused ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"learning_rate": 0.1}, "learning_rate"),
+        ({"optimizer": {"kind": "sgd", "momentum": 0.9}}, "optimizer/sgd/momentum"),
+        ({"regularizers": ["l1", {"kind": "l2", "wieght": 1}]}, "regularizers/1/l2/wieght"),
+        ({"budget": {"steps": 1, "max_seconds": 5}}, "budget/max_seconds"),
+        ({"evaluation": {"kind": "holdout", "folds": 5}}, "evaluation/folds"),
+    ],
+)
+def test_fields_that_nobody_knows_are_refused_where_they_stand(changes: dict[str, Any], place: str) -> None:
+    assert refusal(**changes) == (place, "Extra inputs are not permitted")
+
+
+@pytest.mark.parametrize("family", ["dataset", "network", "optimizer", "evaluation"])
+@pytest.mark.parametrize("value", ["adamm", {"kind": "adamm"}, {"kind": None}, 7, None, ["adam"]])
+def test_kinds_that_nobody_knows_are_refused(family: str, value: object) -> None:
+    assert refusal(**{family: value})[0].startswith(family)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), "NaN", "Infinity"])
+@pytest.mark.parametrize(
+    ("place", "changes"),
+    [
+        ("dataset/sine/noise", lambda value: {"dataset": {"kind": "sine", "noise": value}}),
+        ("optimizer/adam/learning_rate", lambda value: {"optimizer": {"kind": "adam", "learning_rate": value}}),
+        ("optimizer/adam/betas/1", lambda value: {"optimizer": {"kind": "adam", "betas": [0.9, value]}}),
+        ("regularizers/0/l2/weight", lambda value: {"regularizers": [{"kind": "l2", "weight": value}]}),
+        ("evaluation/validation", lambda value: {"evaluation": {"kind": "holdout", "validation": value}}),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused(place: str, changes: Any, value: object) -> None:
+    assert refusal(**changes(value))[0] == place
+
+
+@pytest.mark.parametrize(
+    ("place", "accepted", "refused"),
+    [
+        ("batch_size", [1, MAX_BATCH, "full"], [0, -1, MAX_BATCH + 1, True, 64.0, "64", "half", None]),
+        ("seeds", [1, 1_000, [0], [MAX_SEED]], [0, -1, 1_001, True, 2.5, [], "3", None, [1, 2, 1], [0] * 2]),
+        ("seeds/0", [[0]], [[-1], [MAX_SEED + 1], [0.5], [None]]),
+        ("priority", [-100, 100], [-101, 101, 0.5]),
+        ("name", ["", "n" * 200, "θ – λ"], ["n" * 201, "a\nb", "a\x00", "a\x7f", "a\n", "\ud800"]),
+        ("experiment", ["e" * 200], ["e" * 201, "\t"]),
+        ("tags", [["t"] * 32], [["t"] * 33]),
+        ("tags/0", [["t" * 64]], [["t" * 65], [""], ["\n"]]),
+        ("notes", ["n" * 10_000, "two\nlines"], ["n" * 10_001]),
+        ("device", ["auto", "cpu", "cuda"], ["tpu", ""]),
+        ("loss", ["auto"], ["hinge"]),
+        ("budget", [{"steps": 1}, {"epochs": 1}], [{}, {"steps": 1, "epochs": 1}]),
+        ("budget/steps", [{"steps": 10_000_000}], [{"steps": 0}, {"steps": 10_000_001}, {"steps": 1.5}]),
+        ("budget/epochs", [{"epochs": 10_000}], [{"epochs": 0}, {"epochs": 10_001}]),
+        ("record", [{"every_steps": 1}, {"evaluate_every": "auto"}], [{"every_steps": 0}, {"evaluate_every": -5}]),
+        ("record/snapshots", [{"snapshots": [0] * 100}], [{"snapshots": [0] * 101}]),
+        ("record/snapshots/0", [{"snapshots": [0]}], [{"snapshots": [-1]}, {"snapshots": [10_000_001]}]),
+        ("regularizers", [[]], ["l2", {"kind": "l2"}, ["l2"] * 17]),
+    ],
+)
+def test_what_lies_outside_its_bounds_is_refused(place: str, accepted: list[object], refused: list[object]) -> None:
+    field = place.split("/")[0]
+    for value in accepted:
+        spec(**{field: value})
+    for value in refused:
+        assert refusal(**{field: value})[0] == place, value
+
+
+@pytest.mark.parametrize(
+    ("family", "accepted", "refused"),
+    [
+        ("dataset", {"kind": "sine", "samples": 10}, {"kind": "sine", "samples": 9}),
+        ("dataset", {"kind": "sine", "noise": 0}, {"kind": "sine", "noise": -0.1}),
+        ("dataset", {"kind": "sine", "frequency": 0.1}, {"kind": "sine", "frequency": 0}),
+        ("network", {"kind": "mlp", "hidden": [8_192] * 64}, {"kind": "mlp", "hidden": [8] * 65}),
+        ("network", {"kind": "mlp", "hidden": [1]}, {"kind": "mlp", "hidden": []}),
+        ("network", {"kind": "mlp", "hidden": [8_192]}, {"kind": "mlp", "hidden": [8_193]}),
+        ("network", {"kind": "mlp", "activation": "tanh"}, {"kind": "mlp", "activation": "tan"}),
+        ("optimizer", {"kind": "sgd", "learning_rate": 1e-12}, {"kind": "sgd", "learning_rate": 0}),
+        ("optimizer", {"kind": "momentum", "momentum": 0}, {"kind": "momentum", "momentum": 1}),
+        ("optimizer", {"kind": "nesterov", "momentum": 0.1}, {"kind": "nesterov", "momentum": 0}),
+        ("optimizer", {"kind": "adam", "betas": [0, 0]}, {"kind": "adam", "betas": [0.9, 1]}),
+        ("optimizer", {"kind": "adam", "betas": [0.9, 0.99]}, {"kind": "adam", "betas": [0.9]}),
+        ("optimizer", {"kind": "rmsprop", "epsilon": 1}, {"kind": "rmsprop", "epsilon": 0}),
+        ("regularizer", {"kind": "l2", "weight": 0}, {"kind": "l2", "weight": -1e-9}),
+        ("regularizer", {"kind": "elastic_net", "l1_ratio": 1}, {"kind": "elastic_net", "l1_ratio": 1.1}),
+        ("regularizer", {"kind": "dropout", "probability": 0}, {"kind": "dropout", "probability": 1}),
+        ("regularizer", {"kind": "early_stopping", "patience": 1}, {"kind": "early_stopping", "patience": 0}),
+        ("evaluation", {"kind": "holdout", "test": 0}, {"kind": "holdout", "validation": 0}),
+        ("evaluation", {"kind": "holdout", "test": 0.79}, {"kind": "holdout", "test": 0.8}),
+    ],
+)
+def test_a_component_keeps_to_its_bounds(family: str, accepted: object, refused: object) -> None:
+    with_component(family, accepted)
+    with pytest.raises(ValidationError):
+        with_component(family, refused)
+
+
+# ── what makes two specs the same ────────────────────────────────────────────────────────────────
+
+
+def test_labels_do_not_change_the_hash() -> None:
+    labels = {"name": "adam", "experiment": "lab", "tags": ["a"], "notes": "n", "priority": 9}
+    assert spec(**labels).spec_hash == spec().spec_hash
+    assert spec(**labels).cohort_key == spec().cohort_key
+    assert not labels.keys() & spec(**labels).canonical().keys()
+
+
+def test_defaults_that_are_spelled_out_do_not_change_the_hash() -> None:
+    spelled_out = spec().model_dump(mode="json")
+    assert spelled_out["optimizer"]["betas"] == [0.9, 0.999]
+    assert JobSpec.model_validate(spelled_out).spec_hash == spec().spec_hash
+    assert spec(seeds=1, batch_size=64, loss="auto", budget={"epochs": 50}, device="auto").spec_hash == spec().spec_hash
+    assert spec(optimizer={"kind": "adam", "learning_rate": 1e-3}).spec_hash == spec().spec_hash
+
+
+def test_whole_numbers_and_their_decimals_are_the_same() -> None:
+    whole, decimal = ({"kind": "sgd", "learning_rate": rate} for rate in (1, 1.0))
+    assert spec(optimizer=whole).spec_hash == spec(optimizer=decimal).spec_hash
+
+
+def backwards(value: Any) -> Any:
+    """The same JSON with the members of every object in the opposite order."""
+    if isinstance(value, dict):
+        return {key: backwards(inner) for key, inner in reversed(value.items())}
+    return [backwards(inner) for inner in value] if isinstance(value, list) else value
+
+
+def test_the_order_of_members_does_not_change_the_hash() -> None:
+    document = spec(regularizers=["elastic_net", "dropout"]).model_dump(mode="json")
+    turned = JobSpec.model_validate(backwards(document))
+    assert list(backwards(document)) != list(document)
+    assert turned.spec_hash == JobSpec.model_validate(document).spec_hash
+
+
+DIFFERENT: list[dict[str, Any]] = [
+    {},
+    {"dataset": "diabetes"},
+    {"dataset": {"kind": "sine", "noise": 0.2}},
+    {"network": "linear"},
+    {"network": {"kind": "mlp", "hidden": [64]}},
+    {"loss": "huber"},
+    {"optimizer": "adamw"},
+    {"optimizer": {"kind": "adam", "learning_rate": 0.1}},
+    {"regularizers": ["l2"]},
+    {"regularizers": [{"kind": "l2", "weight": 0.5}]},
+    {"batch_size": 32},
+    {"batch_size": "full"},
+    {"budget": {"epochs": 51}},
+    {"budget": {"steps": 450}},
+    {"evaluation": {"kind": "holdout", "test": 0}},
+    {"seeds": 2},
+    {"seeds": [1]},
+    {"record": {"snapshots": [1]}},
+    {"record": {"evaluate_every": 5}},
+    {"device": "cpu"},
+]
+
+
+def test_whatever_trains_differently_has_another_hash() -> None:
+    hashes = {spec(**changes).spec_hash for changes in DIFFERENT}
+    assert len(hashes) == len(DIFFERENT)
+    assert all(len(one) == 64 and set(one) <= set("0123456789abcdef") for one in hashes)
+
+
+L2 = {"regularizers": [{"kind": "l2", "weight": 0.5}]}
+DROPOUT = {"regularizers": [{"kind": "dropout", "probability": 0.1}]}
+STOPPING = {"regularizers": [{"kind": "early_stopping", "patience": 3, "min_delta": 0.1}]}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"optimizer": {"kind": "adam", "learning_rate": 0.5}}),
+        ({}, {"optimizer": {"kind": "adam", "betas": [0.5, 0.6], "epsilon": 1e-3}}),
+        ({}, {"seeds": [5, 6]}),
+        ({"optimizer": "rmsprop"}, {"optimizer": {"kind": "rmsprop", "momentum": 0.5, "alpha": 0.5}}),
+        ({"regularizers": ["l2"]}, L2),
+        ({"regularizers": ["dropout"]}, DROPOUT),
+        ({"regularizers": ["early_stopping"]}, STOPPING),
+    ],
+)
+def test_runs_that_differ_only_in_numbers_of_their_own_share_a_cohort(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    assert spec(**one).cohort_key == spec(**other).cohort_key
+    assert spec(**one).spec_hash != spec(**other).spec_hash
+
+
+def test_runs_of_different_shape_never_share_a_cohort() -> None:
+    shapes = [
+        *(changes for changes in DIFFERENT if not changes.keys() & {"optimizer", "regularizers", "seeds"}),
+        {"optimizer": "adamw"},
+        {"regularizers": ["l2"]},
+        {"regularizers": ["l1"]},
+        {"regularizers": ["l1", "l2"]},
+        {"regularizers": ["early_stopping"]},
+        {"regularizers": [{"kind": "early_stopping", "restore_best": False}]},
+    ]
+    assert len({spec(**changes).cohort_key for changes in shapes}) == len(shapes)
+
+
+def test_a_component_names_the_fields_that_each_run_has_for_itself() -> None:
+    assert per_run_fields(Adam) == {"learning_rate", "betas", "epsilon"}
+    assert per_run_fields(EarlyStopping) == {"patience", "min_delta"}
+
+
+# ── any spec at all ──────────────────────────────────────────────────────────────────────────────
+
+
+def values(schema: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    """Any JSON value that a field's schema allows."""
+    match schema:
+        case {"const": only}:
+            return st.just(only)
+        case {"enum": some}:
+            return st.sampled_from(some)
+        case {"type": "boolean"}:
+            return st.booleans()
+        case {"type": "integer"}:
+            return st.integers(schema["minimum"], schema["maximum"])
+        case {"type": "number"}:
+            return st.floats(
+                schema.get("minimum", schema.get("exclusiveMinimum")),
+                schema.get("maximum", schema.get("exclusiveMaximum")),
+                exclude_min="exclusiveMinimum" in schema,
+                exclude_max="exclusiveMaximum" in schema,
+            )
+        case {"type": "array", "prefixItems": items}:
+            return st.tuples(*map(values, items)).map(list)
+        case {"type": "array", "items": item}:
+            return st.lists(values(item), min_size=schema.get("minItems", 0), max_size=4)
+    raise AssertionError(schema)
+
+
+def components(family: Any) -> st.SearchStrategy[dict[str, Any]]:
+    """Any component of a family, with any of its fields left out."""
+    kinds = []
+    for component in choices(family):
+        fields = {name: values(field) for name, field in component.model_json_schema()["properties"].items()}
+        kinds.append(st.fixed_dictionaries({"kind": fields.pop("kind")}, optional=fields))
+    return st.one_of(kinds)
+
+
+SHARES = st.floats(0.01, 0.49)
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+
+PARTS: dict[str, st.SearchStrategy[Any]] = {
+    "name": TEXT,
+    "tags": st.lists(TEXT, max_size=3),
+    "notes": TEXT,
+    "priority": st.integers(-100, 100),
+    "network": components(Network),
+    "regularizers": st.lists(components(Regularizer), max_size=5, unique_by=lambda one: one["kind"]),
+    "budget": st.one_of(
+        st.builds(lambda steps: {"steps": steps}, st.integers(1, 10_000_000)),
+        st.builds(lambda epochs: {"epochs": epochs}, st.integers(1, 10_000)),
+    ),
+    "evaluation": st.builds(lambda v, t: {"kind": "holdout", "validation": v, "test": t}, SHARES, SHARES),
+    "seeds": st.one_of(st.integers(1, 9), st.lists(st.integers(0, MAX_SEED), min_size=1, max_size=5, unique=True)),
+    "record": st.builds(
+        lambda every, snapshots: {"every_steps": every, "snapshots": snapshots},
+        st.one_of(st.just("auto"), st.integers(1, 1_000)),
+        st.lists(st.integers(0, 1_000), max_size=4),
+    ),
+    "device": st.sampled_from(["auto", "cpu", "cuda"]),
+}
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Any valid spec, as a client may send it."""
+    required = {"dataset": components(Dataset), "optimizer": components(Optimizer)}
+    document: dict[str, Any] = draw(st.fixed_dictionaries(required, optional=PARTS))
+    if document["optimizer"]["kind"] != "gradient_descent" and draw(st.booleans()):
+        document["batch_size"] = draw(st.one_of(st.just("full"), st.integers(1, MAX_BATCH)))
+    return document
+
+
+@examples(max_examples=100, deadline=None)
+@given(document=documents())
+def test_any_spec_survives_being_written_and_read_with_its_hash(document: dict[str, Any]) -> None:
+    before = JobSpec.model_validate(document)
+    text = json.dumps(before.model_dump(mode="json"), allow_nan=False)
+    after = JobSpec.model_validate(backwards(json.loads(text)))
+    assert after == before
+    assert (after.spec_hash, after.cohort_key) == (before.spec_hash, before.cohort_key)
+    assert JobSpec.model_validate_json(text) == before
