@@ -57,7 +57,7 @@ def test_whole_components_can_be_swept_and_equal_last_parts_are_told_apart(api: 
     [
         ({"grid": {"optimizer.learning_rate": [0.1, -1]}}, "/grid/optimizer.learning_rate/1", "greater than 0"),
         ({"grid": {"optimizer": ["adam", "adamm"]}}, "/grid/optimizer/1", 'did you mean "adam"'),
-        ({"grid": {"optimizer.momentum": [0.9]}}, "/grid/optimizer.momentum/0", "no such field"),
+        ({"grid": {"optimizer.momentum": [0.9]}}, "/grid/optimizer.momentum/0", "no known field of adam"),
         ({"grid": {"network.hidden": [[8192, 8192, 8192]]}}, "/grid/network.hidden/0", "parameters"),
         ({"grid": {"batch_size": [16, 601]}}, "/grid/batch_size/1", "training rows"),
         ({"grid": {"loss": ["cross_entropy"]}}, "/grid", "needs classes"),
