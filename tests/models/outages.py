@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import psycopg
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from models.database import Database
 from models.settings import Settings
@@ -55,3 +55,23 @@ def sql_away(database: Database) -> Iterator[None]:
             yield
         finally:
             connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+@contextmanager
+def no_room_in(database: Database, table: str) -> Iterator[None]:
+    """While the block lasts, the database refuses every new row of a table, and the transaction around it."""
+    if database.is_sqlite:
+        refuse = [f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END"]
+        relent = ["DROP TRIGGER refuse"]
+    else:
+        refuse = [
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$",
+            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+        ]
+        relent = ["DROP FUNCTION refuse CASCADE"]
+    for statements in (refuse, relent):
+        with database.write() as session:
+            for statement in statements:
+                session.execute(text(statement))
+        if statements is refuse:
+            yield

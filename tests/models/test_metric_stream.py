@@ -90,7 +90,7 @@ CHUNKS = st.builds(
     lambda number, columns, from_step, end: Chunk(Cursor(7, number), columns, from_step, end),
     NUMBERS,
     st.dictionaries(st.sampled_from(["train_loss", "validation_loss", "gradient_norm", "λ"]), POINTS),
-    st.none() | st.integers(FROM_NOTHING, 10_000_000),
+    st.sampled_from([None, FROM_NOTHING, 0]) | st.integers(1, 10_000_000),
     st.none() | st.sampled_from(RunStatus),
 )
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -94,18 +93,36 @@ def test_the_tables_in_code_are_those_of_the_migrations(url: str, alembic: Confi
     command.check(alembic)
 
 
+STARTER = """
+import models.tables
+from migrations.__main__ import main
+
+print("ready", flush=True)
+input()
+main()
+"""
+
+
 def test_three_starters_at_once_are_as_good_as_one(url: str) -> None:
-    environment: dict[str, Any] = {**os.environ, "DESCENT_DATABASE_URL": url}
     starters = [
         subprocess.Popen(
-            [sys.executable, "-m", "migrations"],
+            [sys.executable, "-c", STARTER],
             cwd=Path(__file__).parents[2],
-            env=environment,
+            env=os.environ | {"DESCENT_DATABASE_URL": url},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            text=True,
         )
         for _ in range(3)
     ]
-    said = [starter.communicate(timeout=60)[0].decode() for starter in starters]
+    for starter in starters:
+        assert starter.stdout is not None
+        assert starter.stdout.readline() == "ready\n"
+    for starter in starters:
+        assert starter.stdin is not None
+        starter.stdin.write("go\n")
+        starter.stdin.flush()
+    said = [starter.communicate(timeout=60)[0] for starter in starters]
     assert [starter.returncode for starter in starters] == [0, 0, 0], said
     assert columns(url) == EXPECTED
