@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -96,7 +97,11 @@ class State:
 
         try:
             with FileLock(self.folder / "lock", timeout=0):
-                yield
+                try:
+                    yield
+                finally:
+                    if self.socket.parent != self.redis:
+                        shutil.rmtree(self.socket.parent, ignore_errors=True)
         except Timeout:
             where = f"at {self.url}" if self.url else "and is just starting"
             raise DescentError(
