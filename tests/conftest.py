@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share: real servers, fresh databases, an API over real HTTP."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,13 @@ from tests.servers import (
     running_postgresql,
     running_valkey,
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hearing_ctrl_c() -> None:
+    """Shells start background jobs deaf to Ctrl-C, and every program that a test starts would inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
