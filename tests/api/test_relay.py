@@ -94,18 +94,21 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def start_relay(database: Database, settings: Settings) -> Iterator[StartRelay]:
-    """Starts relays; where the lease is not given, nobody is ever taken for lost."""
-    relays: list[Relay] = []
+def start_relay(settings: Settings) -> Iterator[StartRelay]:
+    """Starts relays, each with connections of its own; where the lease is not given, nobody is ever taken for lost."""
+    relays: list[tuple[Relay, Database]] = []
 
-    def start(database: Database = database, lease_seconds: float = 3_600) -> Relay:
-        relays.append(relay := Relay(database, settings.model_copy(update={"lease_seconds": lease_seconds})))
+    def start(lease_seconds: float = 3_600) -> Relay:
+        database = Database(settings.database())
+        relay = Relay(database, settings.model_copy(update={"lease_seconds": lease_seconds}))
+        relays.append((relay, database))
         relay.start()
         return relay
 
     yield start
-    for relay in relays:
+    for relay, database in relays:
         relay.stop()
+        database.dispose()
 
 
 @pytest.fixture
@@ -229,11 +232,12 @@ def test_one_relay_leads_and_another_takes_over_when_it_stops(database: Database
 
 
 def test_a_relay_outlives_a_database_that_is_away(
-    database: Database, settings: Settings, start_relay: StartRelay, wake_ups: Callable[[], dict[str, int]]
+    database: Database, settings: Settings, wake_ups: Callable[[], dict[str, int]]
 ) -> None:
     arrive(database, "cpu_1")
     with impatient(settings) as its_own:
-        relay = start_relay(its_own)
+        relay = Relay(its_own, settings)
+        relay.start()
         eventually(lambda: relay.is_leader, "it leads")
         with sql_away(database), capture_logs() as logs:
             eventually(lambda: any(one["event"] == "relay.retrying" for one in logs), "it notices")

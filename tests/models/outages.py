@@ -61,17 +61,20 @@ def sql_away(database: Database) -> Iterator[None]:
 def no_room_in(database: Database, table: str) -> Iterator[None]:
     """While the block lasts, the database refuses every new row of a table, and the transaction around it."""
     if database.is_sqlite:
-        refuse = [f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END"]
-        relent = ["DROP TRIGGER refuse"]
+        _execute(database, f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END")
+        yield
+        _execute(database, "DROP TRIGGER refuse")
     else:
-        refuse = [
+        _execute(
+            database,
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$",
             f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
-        ]
-        relent = ["DROP FUNCTION refuse CASCADE"]
-    for statements in (refuse, relent):
-        with database.write() as session:
-            for statement in statements:
-                session.execute(text(statement))
-        if statements is refuse:
-            yield
+        )
+        yield
+        _execute(database, "DROP FUNCTION refuse CASCADE")
+
+
+def _execute(database: Database, *statements: str) -> None:
+    with database.write() as session:
+        for statement in statements:
+            session.execute(text(statement))
