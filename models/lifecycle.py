@@ -147,7 +147,11 @@ def held(session: Session, cohort_id: str) -> dict[str, RunStatus]:
     A run that went to another worker has another cohort, and is absent here.
     """
     rows = session.execute(
-        select(Run.id, Run.status).where(Run.cohort_id == cohort_id, Run.status.in_(LIVE)).with_for_update()
+        select(Run.id, Run.status)
+        .where(Run.cohort_id == cohort_id, Run.status.in_(LIVE))
+        # In one order everywhere: a cancellation locks some of the same rows.
+        .order_by(Run.id)
+        .with_for_update()
     )
     return {run_id: RunStatus(status) for run_id, status in rows}
 

@@ -22,7 +22,14 @@ def configure_logging(log_format: LogFormat) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if log_format == "text" else "iso", utc=log_format == "json"),
     ]
     rendered: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(pad_event_to=24)]
+        [
+            structlog.dev.ConsoleRenderer(
+                pad_event_to=24,
+                colors=sys.stderr.isatty(),
+                # The fuller formatters show local variables, and with them passwords.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
         if log_format == "text"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

@@ -186,8 +186,8 @@ def publish(
     for run_id, cursor, payload in entries:
         key = _stream_key(run_id)
         pipeline.xadd(key, {"chunk": payload}, id=str(cursor), maxlen=MAX_CHUNKS_IN_REDIS, approximate=True)
-        if cursor.number == 0:
-            pipeline.expire(key, int(stream_seconds))
+        # Each time: a stream that Redis forgot half-way begins again without an expiry.
+        pipeline.expire(key, int(stream_seconds))
     for run_id, state in states.items():
         text = json.dumps({"status": state.status, "step": state.step})
         seconds = stream_seconds if state.status.is_terminal else state_seconds

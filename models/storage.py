@@ -10,7 +10,8 @@ class Storage:
     """Keys are relative paths that Descent makes itself; no user's text ever becomes part of one."""
 
     def __init__(self, url: str) -> None:
-        self._files, self._root = fsspec.url_to_fs(url, **({} if "://" in url else {"auto_mkdir": True}))
+        is_folder = "://" not in url or url.startswith(("file://", "local://"))
+        self._files, self._root = fsspec.url_to_fs(url, **({"auto_mkdir": True} if is_folder else {}))
 
     def write(self, key: str, content: bytes) -> None:
         """Store the bytes under the key: all of them, or nothing."""

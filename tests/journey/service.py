@@ -98,6 +98,8 @@ def running_service(folder: Path, database_url: str, valkey: Valkey) -> Iterator
             "DESCENT_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
             "DESCENT_LEASE_SECONDS": str(LEASE_SECONDS),
             "DESCENT_WORKER_DEVICE": "cpu",
+            # Two threads that wait for each other at every product crawl where something else takes a core.
+            "DESCENT_WORKER_THREADS": "1",
         },
         f"http://127.0.0.1:{free_port(0)}",
     )
