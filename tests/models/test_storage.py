@@ -9,11 +9,13 @@ import pytest
 from models.storage import Storage
 
 
-@pytest.fixture(params=["folder", "object store"])
+@pytest.fixture(params=["folder", "folder as a URL", "object store"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
     """A folder that does not exist yet, and a store of objects that knows no folders."""
     if request.param == "folder":
         yield Storage(str(tmp_path / "deep" / "storage"))
+    elif request.param == "folder as a URL":
+        yield Storage((tmp_path / "deep" / "storage").as_uri())
     else:
         yield Storage("memory://bucket/prefix")
         fsspec.filesystem("memory").store.clear()
