@@ -120,5 +120,10 @@ def kill(program: "subprocess.Popen[bytes]") -> None:
 
 
 def train_on(client: Client, run: Run, step: int) -> None:
-    """Wait until a run has trained past a step."""
-    eventually(lambda: client.run(run).progress.completed > step, f"{run.id} trains past step {step}")
+    """Wait until a run has trained past a step, by its live metrics: SQL hears of it two seconds later."""
+
+    def is_past() -> bool:
+        series = client.history(run, ["train_loss"]).series.get("train_loss")
+        return bool(series and series.step and series.step[-1] > step)
+
+    eventually(is_past, f"{run.id} trains past step {step}")

@@ -15,7 +15,7 @@ from tests.journey.service import Service, eventually, kill, train_on
 SPEC: dict[str, Any] = {
     "dataset": "sine",
     "optimizer": {"kind": "adam", "learning_rate": 0.01},
-    "budget": {"steps": 10_000},
+    "budget": {"steps": 20_000},
     "seeds": 2,
 }
 
@@ -49,7 +49,7 @@ def demand_whole(client: Client, job: Job, undisturbed: list[bytes]) -> None:
     for run in runs:
         for series in client.history(run).series.values():
             assert series.step == sorted(set(series.step)), "no point is there twice"
-        assert client.history(run)["train_loss"].step == list(range(5, 10_001, 5))
+        assert client.history(run)["train_loss"].step == list(range(10, 20_001, 10))
 
 
 def test_a_run_whose_worker_was_killed_is_trained_by_another(
