@@ -19,9 +19,11 @@ class DatasetShape:
     """Classes of a classification, target columns of a regression."""
 
 
-Standardize = Annotated[
-    bool, Field(description="Zero mean and unit variance per feature, over the training rows of each run.")
-]
+class Measured(Component):
+    """Data that were measured: their columns have units of their own. Generated ones come in units fit to train on."""
+
+    standardize: bool = True
+    """Zero mean and unit variance per feature, over the training rows of each run."""
 
 
 class Sine(Component):
@@ -43,40 +45,188 @@ class Sine(Component):
         return DatasetShape(rows=self.samples, features=1, task="regression", outputs=1)
 
 
-class Digits(Component):
+class Polynomial(Component):
+    """One-dimensional regression: y = Σₖ coefficientsₖ · xᵏ + noise, x evenly spaced on [−1, 1].
+
+    The noise is Gaussian and belongs to the data set: every run of every job sees the same rows.
+    """
+
+    kind: Literal["polynomial"] = "polynomial"
+    samples: int = Field(1000, ge=10, le=1_000_000)
+    """Rows."""
+    noise: float = Field(0.1, ge=0, le=10)
+    """Standard deviation of the Gaussian noise on y."""
+    coefficients: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field(
+        (0.0, -1.0, 0.0, 2.0), min_length=1, max_length=21
+    )
+    """From the constant upwards, so that [0, −1, 0, 2] is y = 2x³ − x: 1 to 21 of them, each between ±1,000."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=self.samples, features=1, task="regression", outputs=1)
+
+
+class Moons(Component):
+    """Two interleaved half circles of radius 1 in the plane, one a class, with half of the rows each.
+
+    Evenly spaced angles t on [0, π] put the one at (cos t, sin t) and the other at (1 − cos t, ½ − sin t), as
+    scikit-learn's `make_moons` does. The noise belongs to the data set: every run of every job sees the same rows.
+    """
+
+    kind: Literal["moons"] = "moons"
+    samples: int = Field(1000, ge=10, le=1_000_000)
+    """Rows."""
+    noise: float = Field(0.1, ge=0, le=10)
+    """Standard deviation of the Gaussian noise on both coordinates."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=self.samples, features=2, task="classification", outputs=2)
+
+
+class Circles(Component):
+    """Two circles about the origin of the plane, one of radius 1 and one inside it, one a class, with half of the rows
+    each.
+
+    The angles are evenly spaced, as scikit-learn's `make_circles` has them. The noise belongs to the data set: every
+    run of every job sees the same rows.
+    """
+
+    kind: Literal["circles"] = "circles"
+    samples: int = Field(1000, ge=10, le=1_000_000)
+    """Rows."""
+    noise: float = Field(0.1, ge=0, le=10)
+    """Standard deviation of the Gaussian noise on both coordinates."""
+    inner_radius: float = Field(0.5, gt=0, lt=1)
+    """Radius of the inner circle; that of the outer one is 1."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=self.samples, features=2, task="classification", outputs=2)
+
+
+class Spirals(Component):
+    """Spiral arms about the origin of the plane, one a class, with equally many rows each.
+
+    Evenly spaced s on [0, 1] put arm k of K at radius (1 + 12s)/13 and angle 2π(turns · s + k/K). Two arms, three
+    turns and 194 rows without noise are the two spirals of Lang & Witbrock 1988, "Learning to tell two spirals apart",
+    in units of 6.5 and turned by a right angle. The noise belongs to the data set: every run of every job sees the same
+    rows.
+    """
+
+    kind: Literal["spirals"] = "spirals"
+    samples: int = Field(1000, ge=20, le=1_000_000)
+    """Rows."""
+    noise: float = Field(0.02, ge=0, le=10)
+    """Standard deviation of the Gaussian noise on both coordinates."""
+    arms: int = Field(2, ge=2, le=10)
+    """Spiral arms, which are the classes."""
+    turns: float = Field(1.0, gt=0, le=10)
+    """How often an arm winds around the origin."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=self.samples, features=2, task="classification", outputs=self.arms)
+
+
+class Blobs(Component):
+    """Gaussian clouds, one a class, with equally many rows each: x = center of the class + spread · N(0, I).
+
+    The centers are drawn uniformly on [−1, 1] in each feature. They and the noise belong to the data set: every run of
+    every job sees the same rows. The clouds are round and equally large, so no classifier beats the nearest center.
+    """
+
+    kind: Literal["blobs"] = "blobs"
+    samples: int = Field(1000, ge=20, le=100_000)
+    """Rows."""
+    classes: int = Field(3, ge=2, le=20)
+    """Clouds."""
+    features: int = Field(2, ge=1, le=100)
+    """Dimensions of the space in which the clouds lie."""
+    spread: float = Field(0.2, ge=0, le=10)
+    """Standard deviation of a cloud in each feature."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=self.samples, features=self.features, task="classification", outputs=self.classes)
+
+
+class MNIST1D(Component):
+    """5,000 signals of 40 points in ten classes of 500: handwritten digits in one dimension (Greydanus 2020, "Scaling
+    Deep Learning Down", arXiv:2011.14439).
+
+    A template of 12 points for each digit is padded, stretched, scaled, shifted, laid over smooth noise and sheared.
+    The rows are those of the published file, generated here from its seed and in its order: its 4,000 training rows,
+    then its 1,000 test rows. All points together have zero mean and unit variance.
+    """
+
+    kind: Literal["mnist1d"] = "mnist1d"
+    shuffle_points: bool = False
+    """Put the points of every row into one and the same random order: a network that counts on neighbouring points
+    belonging together loses its advantage."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=5000, features=40, task="classification", outputs=10)
+
+
+class Digits(Measured):
     """1,797 handwritten digits of 8 × 8 pixels in ten classes (UCI, as scikit-learn ships them)."""
 
     kind: Literal["digits"] = "digits"
-    standardize: Standardize = True
 
     @property
     def shape(self) -> DatasetShape:
         return DatasetShape(rows=1797, features=64, task="classification", outputs=10)
 
 
-class BreastCancer(Component):
+class BreastCancer(Measured):
     """569 tumours, 30 measurements, benign or malignant (UCI, as scikit-learn ships them)."""
 
     kind: Literal["breast_cancer"] = "breast_cancer"
-    standardize: Standardize = True
 
     @property
     def shape(self) -> DatasetShape:
         return DatasetShape(rows=569, features=30, task="classification", outputs=2)
 
 
-class Diabetes(Component):
+class Diabetes(Measured):
     """442 patients, 10 measurements, disease progression after a year (Efron et al. 2004).
 
     The target is standardized over the training rows, so a loss of 1 is that of predicting the mean.
     """
 
     kind: Literal["diabetes"] = "diabetes"
-    standardize: Standardize = True
 
     @property
     def shape(self) -> DatasetShape:
         return DatasetShape(rows=442, features=10, task="regression", outputs=1)
 
 
-Dataset = Annotated[Sine | Digits | BreastCancer | Diabetes, Field(discriminator="kind"), BareName]
+class Iris(Measured):
+    """150 irises, 4 lengths of sepals and petals in cm, three species of 50 each (Fisher 1936, as scikit-learn ships
+    them).
+    """
+
+    kind: Literal["iris"] = "iris"
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=150, features=4, task="classification", outputs=3)
+
+
+class Wine(Measured):
+    """178 wines, 13 chemical measurements, three cultivars (UCI, as scikit-learn ships them)."""
+
+    kind: Literal["wine"] = "wine"
+
+    @property
+    def shape(self) -> DatasetShape:
+        return DatasetShape(rows=178, features=13, task="classification", outputs=3)
+
+
+Dataset = Annotated[
+    Sine | Polynomial | Moons | Circles | Spirals | Blobs | MNIST1D | Digits | BreastCancer | Diabetes | Iris | Wine,
+    Field(discriminator="kind"),
+    BareName,
+]

@@ -10,12 +10,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.spec.datasets import BreastCancer, Dataset, Diabetes, Digits, Sine
+from models.spec.datasets import (
+    MNIST1D,
+    Blobs,
+    BreastCancer,
+    Circles,
+    Dataset,
+    Diabetes,
+    Digits,
+    Iris,
+    Measured,
+    Moons,
+    Polynomial,
+    Sine,
+    Spirals,
+    Wine,
+)
 from models.spec.job import JobSpec
-from worker.training.randomness import DATASET_SEED, Purpose, stream
+from worker.training import mnist1d, synthetic
 from worker.training.splits import split
-
-Floats = NDArray[np.float64]
+from worker.training.synthetic import Floats
 
 
 @dataclass(frozen=True)
@@ -29,25 +43,36 @@ class Rows:
 @lru_cache(maxsize=16)
 def load(dataset: Dataset) -> Rows:
     """Load or generate a data set; a worker keeps it warm."""
+    inputs: Floats
+    targets: NDArray[Any]  # values of a regression, numbers of classes
     match dataset:
-        case Sine():
-            x = np.linspace(-3, 3, dataset.samples)
-            noise = stream(DATASET_SEED, Purpose.DATA_NOISE).standard_normal(dataset.samples)
-            return Rows(x[:, None], (np.sin(dataset.frequency * x) + dataset.noise * noise)[:, None])
-        case Digits() | BreastCancer() | Diabetes():
-            return _from_scikit_learn(dataset)
+        case Sine() | Polynomial():
+            inputs, targets = synthetic.curve(dataset)
+        case Moons():
+            inputs, targets = synthetic.moons(dataset)
+        case Circles():
+            inputs, targets = synthetic.circles(dataset)
+        case Spirals():
+            inputs, targets = synthetic.spirals(dataset)
+        case Blobs():
+            inputs, targets = synthetic.blobs(dataset)
+        case MNIST1D():
+            inputs, targets = mnist1d.generate(dataset.shuffle_points)
+        case Digits() | BreastCancer() | Diabetes() | Iris() | Wine():
+            inputs, targets = _from_scikit_learn(dataset)
         case _:
             assert_never(dataset)
+    shape = dataset.shape
+    columns = np.eye(shape.outputs)[targets] if shape.task == "classification" else targets[:, None]
+    return Rows(np.asarray(inputs, np.float64), np.asarray(columns, np.float64))
 
 
-def _from_scikit_learn(dataset: Digits | BreastCancer | Diabetes) -> Rows:
+def _from_scikit_learn(dataset: Measured) -> tuple[Floats, NDArray[Any]]:
     from sklearn import datasets  # a second to import, for these data sets only
 
     options: dict[str, Any] = {"scaled": False} if dataset.kind == "diabetes" else {}
     inputs, targets = getattr(datasets, f"load_{dataset.kind}")(return_X_y=True, **options)
-    shape = dataset.shape
-    columns = np.eye(shape.outputs)[targets] if shape.task == "classification" else targets[:, None]
-    return Rows(np.asarray(inputs, np.float64), np.asarray(columns, np.float64))
+    return inputs, targets
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,7 @@ def prepare(specs: Sequence[JobSpec], seeds: Sequence[int], device: str) -> Coho
     """Split and standardize the rows of each run and stack them, as float32 on `device`."""
     dataset = specs[0].dataset
     rows = load(dataset)
-    standardize = not isinstance(dataset, Sine) and dataset.standardize
+    standardize = isinstance(dataset, Measured) and dataset.standardize
     input_scales, target_scales = [], []
     training: list[tuple[Floats, Floats]] = []
     validation: list[tuple[Floats, Floats]] = []

@@ -2,9 +2,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from models.spec.component import choices
-from models.spec.datasets import Dataset, Diabetes, Sine
+from models.spec.datasets import Dataset, Diabetes, Iris, Sine, Wine
 from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
 from worker.training import datasets, splits
@@ -16,10 +17,69 @@ def test_a_data_set_has_the_shape_that_its_spec_promises(component: Any) -> None
     rows = datasets.load(dataset)
     assert rows.inputs.shape == (dataset.shape.rows, dataset.shape.features)
     assert rows.targets.shape == (dataset.shape.rows, dataset.shape.outputs)
+    assert rows.inputs.dtype == rows.targets.dtype == np.float64
+    assert np.isfinite(rows.inputs).all()
+    assert np.isfinite(rows.targets).all()
     if dataset.shape.task == "classification":
         assert (rows.targets.sum(axis=1) == 1).all()
         assert (rows.targets.max(axis=0) == 1).all()
     assert datasets.load(dataset) is rows
+
+
+@pytest.mark.parametrize("component", list(choices(Dataset)), ids=lambda d: d.__name__)
+def test_a_data_set_has_the_same_rows_whenever_it_is_loaded(component: Any) -> None:
+    here = datasets.load(component())
+    datasets.load.cache_clear()
+    again = datasets.load(component())
+    assert again is not here
+    assert np.array_equal(again.inputs, here.inputs)
+    assert np.array_equal(again.targets, here.targets)
+
+
+@pytest.mark.parametrize("component", list(choices(Dataset)), ids=lambda d: d.__name__)
+def test_a_network_learns_from_every_data_set(train_runs: Any, component: Any) -> None:
+    heard = train_runs(
+        {
+            "dataset": component().kind,
+            "network": {"kind": "mlp", "hidden": [32]},
+            "optimizer": {"kind": "adam", "learning_rate": 0.01},
+            "batch_size": 32,
+            "budget": {"steps": 200},
+            "record": {"every_steps": 1, "evaluate_every": 100},
+        },
+        [0],
+    )
+    losses = heard.values(0, "train_loss")
+    assert losses[-20:].mean() < 0.9 * losses[:20].mean()
+    validation = heard.values(0, "validation_loss")
+    assert validation[-1] < validation[0]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "first", "classes"),
+    [
+        (Iris(), [5.1, 3.5, 1.4, 0.2], [50, 50, 50]),
+        (Wine(), [14.23, 1.71, 2.43, 15.6, 127, 2.8, 3.06, 0.28, 2.29, 5.64, 1.04, 3.92, 1065], [59, 71, 48]),
+    ],
+    ids=["iris", "wine"],
+)
+def test_iris_and_wine_are_those_of_the_textbooks(dataset: Any, first: list[float], classes: list[int]) -> None:
+    rows = datasets.load(dataset)
+    assert rows.inputs[0].tolist() == first
+    assert rows.targets.argmax(axis=1).tolist() == np.repeat(range(3), classes).tolist()
+
+
+def test_measured_columns_are_standardized_and_generated_ones_are_not() -> None:
+    for kind in ("iris", "wine"):
+        spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
+        assert datasets.prepare([spec], [0], "cpu").input_scales is not None
+    for kind in ("polynomial", "moons", "circles", "spirals", "blobs", "mnist1d"):
+        spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
+        data = datasets.prepare([spec], [0], "cpu")
+        assert data.input_scales is None
+        assert data.target_scales is None
+        with pytest.raises(ValidationError, match="standardize"):
+            JobSpec.model_validate({"dataset": {"kind": kind, "standardize": True}, "optimizer": "sgd"})
 
 
 def test_sine_is_a_sine_with_its_noise() -> None:
