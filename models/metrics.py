@@ -33,6 +33,7 @@ METRICS = {
         Metric("gradient_norm", "Euclidean norm of the gradient of the last batch"),
         Metric("parameter_norm", "Euclidean norm of all parameters"),
         Metric("update_ratio", "Norm of the last update over the norm of the parameters"),
+        Metric("learning_rate", "Learning rate of the last update: the optimizer's times the schedule's factor"),
         Metric("train_seconds", "Wall time of training so far", unit="s"),
     )
 }

@@ -62,7 +62,7 @@ def list_components(response: Response, if_none_match: IfNoneMatch = None) -> Pa
     responses=declared(NOT_FOUND, also=UNCHANGED),
 )
 def list_family(family: str, response: Response, if_none_match: IfNoneMatch = None) -> Page[ComponentChoice] | Response:
-    """Every kind of one family: dataset, network, optimizer, regularizer or evaluation."""
+    """Every kind of one family: dataset, network, optimizer, schedule, regularizer or evaluation."""
     if family not in FAMILIES:
         raise Refusal(NOT_FOUND, f'there is no family "{family}": there are {", ".join(FAMILIES)}')
     return _answer([family], if_none_match, response)

@@ -49,8 +49,12 @@ def per_run_fields(component: type[SpecModel]) -> frozenset[str]:
 
 
 def shared_shape(part: SpecModel) -> dict[str, Any]:
-    """The component without its per-run fields: equal for components that can share one cohort."""
-    return part.model_dump(mode="json", exclude=set(per_run_fields(type(part))))
+    """The component without its per-run fields, nor those of a component inside it: equal for components that can share
+    one cohort.
+    """
+    shape = part.model_dump(mode="json", exclude=set(per_run_fields(type(part))))
+    inner = {name: value for name in shape if isinstance(value := getattr(part, name), SpecModel)}
+    return shape | {name: shared_shape(value) for name, value in inner.items()}
 
 
 def _spell_out(value: Any) -> Any:

@@ -5,11 +5,13 @@ from models.spec.evaluation import Evaluation
 from models.spec.networks import Network
 from models.spec.optimizers import Optimizer
 from models.spec.regularizers import Regularizer
+from models.spec.schedules import Schedule
 
 FAMILIES = {
     "dataset": Dataset,
     "network": Network,
     "optimizer": Optimizer,
+    "schedule": Schedule,
     "regularizer": Regularizer,
     "evaluation": Evaluation,
 }

@@ -12,6 +12,7 @@ from models.spec.evaluation import Evaluation, Holdout
 from models.spec.networks import MLP, Network
 from models.spec.optimizers import GradientDescent, Optimizer
 from models.spec.regularizers import Regularizer
+from models.spec.schedules import Constant, Schedule
 
 MAX_STEPS = 10_000_000
 MAX_EPOCHS = 10_000
@@ -105,6 +106,7 @@ class JobSpec(SpecModel):
     loss: Literal["auto", "mse", "huber", "cross_entropy"] = "auto"
     """"auto" is the mean squared error for regression and cross-entropy for classes. "huber" has δ = 1."""
     optimizer: Optimizer
+    schedule: Schedule = Constant()
     regularizers: tuple[Regularizer, ...] = Field((), max_length=16)
     batch_size: BatchSize = 64
     """Rows per step, or "full": the whole training split."""
@@ -138,6 +140,9 @@ class JobSpec(SpecModel):
         kinds = [r.kind for r in self.regularizers]
         if twice := {k for k in kinds if kinds.count(k) > 1}:
             raise ValueError(f"each regularizer may stand only once: {', '.join(sorted(twice))}")
+        for regularizer in self.regularizers:
+            if misfit := regularizer.misfit(self.dataset.shape.task, self.optimizer):
+                raise ValueError(misfit)
         return self
 
     def canonical(self) -> dict[str, Any]:
@@ -155,6 +160,7 @@ class JobSpec(SpecModel):
         shape = self.canonical()
         del shape["seeds"]
         shape["optimizer"] = shared_shape(self.optimizer)
+        shape["schedule"] = shared_shape(self.schedule)
         shape["regularizers"] = [shared_shape(r) for r in self.regularizers]
         return digest(shape)
 

@@ -29,13 +29,15 @@ class SGD(Component):
 
 
 class Momentum(Component):
-    """v ← μ v + g; θ ← θ − η v (Polyak 1964, in torch's form: the learning rate stays outside the velocity)."""
+    """v ← μ v + (1 − d) g; θ ← θ − η v (Polyak 1964, in torch's form: the learning rate stays outside the velocity)."""
 
     kind: Literal["momentum"] = "momentum"
     learning_rate: PositiveRate = 1e-2
     """η."""
     momentum: Fraction = 0.9
     """μ."""
+    dampening: Annotated[float, Field(ge=0, le=1), PerRun] = 0.0
+    """d. As in torch, the first update has v = g, and d counts for nothing where μ is 0."""
 
 
 class Nesterov(Component):
@@ -75,7 +77,7 @@ class Adadelta(Component):
 
 
 class RMSprop(Component):
-    """s ← α s + (1 − α) g²; θ ← θ − η g / (√s + ε) (Tieleman & Hinton 2012), optionally with momentum."""
+    """s ← α s + (1 − α) g²; θ ← θ − η g / (√s + ε) (Tieleman & Hinton 2012), optionally with momentum, or centered."""
 
     kind: Literal["rmsprop"] = "rmsprop"
     learning_rate: PositiveRate = 1e-2
@@ -86,6 +88,8 @@ class RMSprop(Component):
     """ε."""
     momentum: Fraction = 0.0
     """v ← μ v + g / (√s + ε); θ ← θ − η v."""
+    centered: bool = False
+    """√(s − m²) in the place of √s, with m ← α m + (1 − α) g (Graves 2013): the variance, not the second moment."""
 
 
 class Adam(Component):
@@ -98,6 +102,8 @@ class Adam(Component):
     """β₁ and β₂."""
     epsilon: Epsilon = 1e-8
     """ε."""
+    amsgrad: bool = False
+    """The largest s so far in the place of s, so that no step size grows (Reddi, Kale & Kumar 2018)."""
 
 
 class AdamW(Component):
@@ -112,10 +118,81 @@ class AdamW(Component):
     """ε."""
     weight_decay: Weight = 1e-2
     """λ; acts on every parameter, biases too, as in torch."""
+    amsgrad: bool = False
+    """The largest s so far in the place of s, so that no step size grows (Reddi, Kale & Kumar 2018)."""
+
+
+class NAdam(Component):
+    """θ ← θ − η (μₜ₊₁ m / (1 − Πₜ₊₁) + (1 − μₜ) g / (1 − Πₜ)) / (√ŝ + ε): Adam that looks ahead (Dozat 2016).
+
+    m, ŝ and ε are Adam's; μₜ = β₁ (1 − ½ 0.96^(t ψ)) and Πₜ = μ₁ ⋯ μₜ.
+    """
+
+    kind: Literal["nadam"] = "nadam"
+    learning_rate: PositiveRate = 2e-3
+    """η."""
+    betas: Betas = (0.9, 0.999)
+    """β₁ and β₂."""
+    epsilon: Epsilon = 1e-8
+    """ε."""
+    momentum_decay: Weight = 4e-3
+    """ψ."""
+
+
+class RAdam(Component):
+    """θ ← θ − η r m̂ / (√ŝ + ε) once s has seen enough gradients, θ ← θ − η m̂ before (Liu et al. 2020).
+
+    With ρ∞ = 2 / (1 − β₂) − 1 and ρ = ρ∞ − 2 t β₂ᵗ / (1 − β₂ᵗ), enough is ρ > 5, and
+    r² = (ρ − 4) (ρ − 2) ρ∞ / ((ρ∞ − 4) (ρ∞ − 2) ρ). As in torch, ε is added before the bias correction of s.
+    """
+
+    kind: Literal["radam"] = "radam"
+    learning_rate: PositiveRate = 1e-3
+    """η."""
+    betas: Betas = (0.9, 0.999)
+    """β₁ and β₂."""
+    epsilon: Epsilon = 1e-8
+    """ε."""
+
+
+class Adamax(Component):
+    """m ← β₁ m + (1 − β₁) g; u ← max(β₂ u, |g| + ε); θ ← θ − η m̂ / u (Kingma & Ba 2015, section 7.1)."""
+
+    kind: Literal["adamax"] = "adamax"
+    learning_rate: PositiveRate = 2e-3
+    """η."""
+    betas: Betas = (0.9, 0.999)
+    """β₁ and β₂."""
+    epsilon: Epsilon = 1e-8
+    """ε."""
+
+
+BaseRule = SGD | Momentum | Nesterov | Adagrad | Adadelta | RMSprop | Adam | AdamW | NAdam | RAdam | Adamax
+
+
+class SAM(Component):
+    """Steps from θ by another rule, with the gradient at θ + ρ g / ‖g‖: sharpness-aware (Foret et al. 2021).
+
+    Both gradients are of the same batch with the same dropout and noise: an update is twice the work. Penalties stay
+    outside, as in the paper. train_loss is that at θ, gradient_norm that of the second gradient.
+    """
+
+    kind: Literal["sam"] = "sam"
+    base: Annotated[BaseRule, Field(discriminator="kind"), BareName] = Momentum()
+    """The rule that takes the step: any other but gradient_descent, for which sgd with the batch size "full" stands."""
+    rho: Weight = 0.05
+    """ρ."""
+    adaptive: bool = False
+    """θ + ρ θ² g / ‖θ g‖ instead, which does not depend on the scale of the weights (ASAM, Kwon et al. 2021)."""
+
+    @property
+    def learning_rate(self) -> float:
+        """η of the base rule."""
+        return self.base.learning_rate
 
 
 Optimizer = Annotated[
-    GradientDescent | SGD | Momentum | Nesterov | Adagrad | Adadelta | RMSprop | Adam | AdamW,
+    GradientDescent | BaseRule | SAM,
     Field(discriminator="kind"),
     BareName,
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from models.spec.job import MAX_STEPS, JobSpec
-from models.spec.optimizers import SGD, GradientDescent
+from models.spec.optimizers import SAM, SGD, Adam, AdamW, GradientDescent, Optimizer, RMSprop
 
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
@@ -79,10 +79,9 @@ def plan(spec: JobSpec) -> Plan:
             "/record",
             f"{points:,} points a run exceed the limit of {MAX_POINTS_PER_RUN:,}: record less often",
         )
-    matrices = 2 if isinstance(spec.optimizer, GradientDescent | SGD) else 4
     rows = max(batch, min(validation, 4_096))
     numbers = (
-        matrices * parameters
+        _matrices(spec.optimizer) * parameters
         + 2 * rows * spec.network.activations(shape.features, shape.outputs)
         + (training + validation) * (shape.features + 1)
     )
@@ -98,6 +97,19 @@ def plan(spec: JobSpec) -> Plan:
         evaluate_every=evaluate,
         memory_bytes=4 * numbers,
     )
+
+
+def _matrices(optimizer: Optimizer) -> int:
+    """How often the parameters are kept: themselves, their gradient, and what the optimizer remembers."""
+    match optimizer:
+        case SAM():
+            return 1 + _matrices(optimizer.base)
+        case GradientDescent() | SGD():
+            return 2
+        case RMSprop(centered=True) | Adam(amsgrad=True) | AdamW(amsgrad=True):
+            return 5
+        case _:
+            return 4
 
 
 def _auto_evaluate_every(steps: int, steps_per_epoch: int) -> int:

@@ -1,24 +1,46 @@
 """Regularizers: what keeps a network from learning the training rows by heart.
 
-Penalties act on weights, not on biases. w is the regularizer's `weight`.
+They act in training alone: every evaluation is without noise, mixing and smoothing. Those on weights spare the biases.
+w is the regularizer's `weight`.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.spec.component import BareName, Component, PerRun, Weight
+from models.spec.component import BareName, Component, Fraction, PerRun, PositiveRate, Weight
+from models.spec.optimizers import SGD, GradientDescent, Momentum, Nesterov, Optimizer
 
 
-class L1(Component):
+class _Regularizer(Component):
+    """A component that may not fit every task and every optimizer."""
+
+    def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        """Why it cannot train such a task with this optimizer; None if it can."""
+        return None
+
+
+class L1(_Regularizer):
     """Adds w ‖θ‖₁ to the loss (lasso, Tibshirani 1996)."""
 
     kind: Literal["l1"] = "l1"
     weight: Weight = 1e-4
     """w."""
+    proximal: bool = False
+    """Not by w sign(θ) in the gradient, but after each step by soft thresholding, θ ← sign(θ) max(|θ| − η w, 0), so
+    that zeros are exact (ISTA, Daubechies, Defrise & De Mol 2004). For optimizers with one step size η for all weights:
+    gradient_descent, sgd, momentum, nesterov."""
+
+    def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        if self.proximal and not isinstance(optimizer, GradientDescent | SGD | Momentum | Nesterov):
+            return (
+                f'proximal l1 needs one step size for all weights, and "{optimizer.kind}" scales each of its own: '
+                "take gradient_descent, sgd, momentum or nesterov, or leave proximal out"
+            )
+        return None
 
 
-class L2(Component):
+class L2(_Regularizer):
     """Adds (w/2) ‖θ‖² to the loss (ridge, Hoerl & Kennard 1970): torch's `weight_decay`, on weights only."""
 
     kind: Literal["l2"] = "l2"
@@ -26,7 +48,7 @@ class L2(Component):
     """w."""
 
 
-class ElasticNet(Component):
+class ElasticNet(_Regularizer):
     """Adds w (r ‖θ‖₁ + (1 − r)/2 ‖θ‖²) to the loss (Zou & Hastie 2005)."""
 
     kind: Literal["elastic_net"] = "elastic_net"
@@ -36,7 +58,7 @@ class ElasticNet(Component):
     """r."""
 
 
-class Dropout(Component):
+class Dropout(_Regularizer):
     """Zeroes each hidden unit with this probability and scales the rest by 1/(1 − p) (Srivastava et al. 2014)."""
 
     kind: Literal["dropout"] = "dropout"
@@ -44,16 +66,123 @@ class Dropout(Component):
     """p."""
 
 
-class EarlyStopping(Component):
-    """Ends the run once the validation loss has not improved for `patience` evaluations (Prechelt 1998)."""
+class WeightNoise(_Regularizer):
+    """Takes loss and gradient at θ + σ n, n standard normal and new in each step, and updates θ itself (An 1996)."""
+
+    kind: Literal["weight_noise"] = "weight_noise"
+    standard_deviation: Weight = 0.01
+    """σ."""
+
+
+class InputNoise(_Regularizer):
+    """Adds σ n to the inputs of each batch, n standard normal (Bishop 1995), after mixup."""
+
+    kind: Literal["input_noise"] = "input_noise"
+    standard_deviation: Weight = 0.1
+    """σ, in the units that the network sees: standard deviations of the feature where the data set is standardized."""
+
+
+class Mixup(_Regularizer):
+    """Trains on λ x + (1 − λ) x′ and λ y + (1 − λ) y′, λ from Beta(α, α) for each batch (Zhang et al. 2018).
+
+    (x′, y′) is another order of the batch itself. For classes, y are the shares of the classes.
+    """
+
+    kind: Literal["mixup"] = "mixup"
+    alpha: Annotated[float, Field(ge=1e-3, le=1e3), PerRun] = 0.2
+    """α: near 0 hardly anything is mixed, 1 draws λ uniformly, large values mix by halves."""
+
+
+class LabelSmoothing(_Regularizer):
+    """Trains towards (1 − ε) y + ε / C, y the one-hot class out of C (Szegedy et al. 2016). For classes only."""
+
+    kind: Literal["label_smoothing"] = "label_smoothing"
+    smoothing: Fraction = 0.1
+    """ε."""
+
+    def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        if task == "regression":
+            return "label_smoothing spreads a class over all classes, and this data set is a regression: leave it out"
+        return None
+
+
+class LabelNoise(_Regularizer):
+    """Gives a share of the training rows a wrong label, once and for all epochs (Zhang et al. 2017).
+
+    A knob of the experiment rather than a cure: another class, each as likely, or for a regression the target of
+    another training row. train_loss is about these labels; every metric of an evaluation is about the true ones, of
+    training rows too. At one seed, a smaller share's wrong labels are among those of a larger one.
+    """
+
+    kind: Literal["label_noise"] = "label_noise"
+    share: Annotated[float, Field(ge=0, le=1), PerRun] = 0.1
+    """Share of the training rows, rounded to whole rows."""
+
+
+class GradientClipping(_Regularizer):
+    """g ← g min(1, c / ‖g‖), or each gᵢ into [−c, c] (Pascanu, Mikolov & Bengio 2013), penalties included.
+
+    As torch.nn.utils.clip_grad_norm_ and clip_grad_value_ do. gradient_norm is measured after it.
+    """
+
+    kind: Literal["gradient_clipping"] = "gradient_clipping"
+    by: Literal["norm", "value"] = "norm"
+    """Whether c bounds the Euclidean norm over all parameters or each number by itself."""
+    maximum: PositiveRate = 1.0
+    """c."""
+
+
+class MaxNorm(_Regularizer):
+    """After each step, w ← w min(1, c / ‖w‖) for the incoming weights w of each unit, hidden or output (Srivastava
+    et al. 2014).
+    """
+
+    kind: Literal["max_norm"] = "max_norm"
+    maximum: PositiveRate = 3.0
+    """c."""
+
+
+class EarlyStopping(_Regularizer):
+    """Ends the run once the validation loss has not improved for `patience` evaluations, or by another criterion of
+    Prechelt (1998).
+
+    With E(t) the validation loss at evaluation t and E* the best so far: GL(t) = 100 (E(t) / E* − 1), in percent.
+    A strip is `strip` evaluations; the evaluation before the first update belongs to none, and is the end before the
+    first.
+    """
 
     kind: Literal["early_stopping"] = "early_stopping"
+    criterion: Literal["patience", "generalization_loss", "progress_quotient", "successive_increases"] = "patience"
+    """Prechelt's GL: stop when GL > `threshold`. PQ: at the end of a strip, when GL / P > `threshold`, where P is 1000
+    times by how much the mean clean training loss of the strip exceeds its lowest, relatively. UP: when the validation
+    loss has grown in `increases` strips in a row, from the end of one to the end of the next."""
     patience: Annotated[int, Field(ge=1, le=10_000), PerRun] = 10
-    """Evaluations without improvement that are still endured."""
+    """Of "patience": evaluations without improvement that are still endured."""
+    threshold: PositiveRate = 5.0
+    """Of "generalization_loss", in percent, and of "progress_quotient": Prechelt's α."""
+    strip: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """Of "progress_quotient" and "successive_increases": evaluations a strip, Prechelt's k."""
+    increases: Annotated[int, Field(ge=1, le=10_000), PerRun] = 3
+    """Of "successive_increases": Prechelt's s."""
     min_delta: Annotated[float, Field(ge=0, le=1e6), PerRun] = 0.0
     """What counts as an improvement: a loss lower than the best by more than this."""
     restore_best: bool = True
     """Keep the weights of the best evaluation rather than the last."""
 
 
-Regularizer = Annotated[L1 | L2 | ElasticNet | Dropout | EarlyStopping, Field(discriminator="kind"), BareName]
+Regularizer = Annotated[
+    L1
+    | L2
+    | ElasticNet
+    | Dropout
+    | WeightNoise
+    | InputNoise
+    | Mixup
+    | LabelSmoothing
+    | LabelNoise
+    | GradientClipping
+    | MaxNorm
+    | EarlyStopping,
+    Field(discriminator="kind"),
+    BareName,
+]

@@ -50,6 +50,20 @@ def test_plain_gradient_descent_keeps_half_as_much() -> None:
 
 
 @pytest.mark.parametrize(
+    ("optimizer", "more"),
+    [
+        ({"kind": "adamw", "amsgrad": True}, 1),
+        ({"kind": "rmsprop", "centered": True}, 1),
+        ({"kind": "sam", "base": "sgd"}, -1),
+        ({"kind": "sam", "base": {"kind": "adam", "amsgrad": True}}, 2),
+    ],
+    ids=str,
+)
+def test_an_optimizer_that_remembers_more_takes_more_memory(optimizer: object, more: int) -> None:
+    assert planned(optimizer=optimizer).memory_bytes == planned().memory_bytes + 4 * more * 4_353
+
+
+@pytest.mark.parametrize(
     ("dataset", "network", "parameters"),
     [
         ("sine", "linear", 2),

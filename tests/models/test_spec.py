@@ -13,8 +13,9 @@ from models.spec.datasets import Dataset
 from models.spec.families import FAMILIES
 from models.spec.job import MAX_BATCH, MAX_SEED, JobSpec, digest
 from models.spec.networks import Network
-from models.spec.optimizers import Adam, Optimizer
-from models.spec.regularizers import EarlyStopping, Regularizer
+from models.spec.optimizers import SAM, Adam, BaseRule, Optimizer
+from models.spec.regularizers import L1, EarlyStopping, Regularizer
+from models.spec.schedules import OneCycle, Schedule
 
 
 def spec(**changes: Any) -> JobSpec:
@@ -97,6 +98,28 @@ def test_a_regularizer_of_each_kind_may_stand_once() -> None:
     assert "l2" in refusal(regularizers=["l2", "l1", {"kind": "l2", "weight": 0.5}])[1]
 
 
+@pytest.mark.parametrize("dataset", ["sine", "diabetes"])
+def test_label_smoothing_is_for_classes_only(dataset: str) -> None:
+    assert spec(dataset="digits", regularizers=["label_smoothing"]).regularizers[0].kind == "label_smoothing"
+    place, words = refusal(dataset=dataset, regularizers=["l2", "label_smoothing"])
+    assert place == ""
+    assert "label_smoothing" in words
+    assert "regression" in words
+
+
+PROXIMAL = {"kind": "l1", "proximal": True}
+ONE_STEP_SIZE = {"gradient_descent", "sgd", "momentum", "nesterov"}
+
+
+@pytest.mark.parametrize("kind", [c.model_fields["kind"].default for c in choices(Optimizer)])
+def test_a_proximal_step_needs_one_step_size_for_all_weights(kind: str) -> None:
+    assert spec(optimizer=kind, regularizers=["l1"]).regularizers == (L1(),)
+    if kind in ONE_STEP_SIZE:
+        assert spec(optimizer=kind, regularizers=[PROXIMAL]).regularizers == (L1(proximal=True),)
+    else:
+        assert f'"{kind}"' in refusal(optimizer=kind, regularizers=[PROXIMAL])[1]
+
+
 @pytest.mark.parametrize(
     ("part", "field"), [("", "priority"), ("optimizer", "learning_rate"), ("dataset", "noise"), ("budget", "epochs")]
 )
@@ -115,6 +138,8 @@ def test_a_spec_never_changes(part: str, field: str) -> None:
     [
         ({"learning_rate": 0.1}, "learning_rate"),
         ({"optimizer": {"kind": "sgd", "momentum": 0.9}}, "optimizer/sgd/momentum"),
+        ({"optimizer": {"kind": "sam", "base": {"kind": "sgd", "rho": 1}}}, "optimizer/sam/base/sgd/rho"),
+        ({"schedule": {"kind": "constant", "gamma": 0.9}}, "schedule/constant/gamma"),
         ({"regularizers": ["l1", {"kind": "l2", "wieght": 1}]}, "regularizers/1/l2/wieght"),
         ({"budget": {"steps": 1, "max_seconds": 5}}, "budget/max_seconds"),
         ({"evaluation": {"kind": "holdout", "folds": 5}}, "evaluation/folds"),
@@ -124,7 +149,7 @@ def test_fields_that_nobody_knows_are_refused_where_they_stand(changes: dict[str
     assert refusal(**changes) == (place, "Extra inputs are not permitted")
 
 
-@pytest.mark.parametrize("family", ["dataset", "network", "optimizer", "evaluation"])
+@pytest.mark.parametrize("family", ["dataset", "network", "optimizer", "schedule", "evaluation"])
 @pytest.mark.parametrize("value", ["adamm", {"kind": "adamm"}, {"kind": None}, 7, None, ["adam"]])
 def test_kinds_that_nobody_knows_are_refused(family: str, value: object) -> None:
     assert refusal(**{family: value})[0].startswith(family)
@@ -192,9 +217,29 @@ def test_what_lies_outside_its_bounds_is_refused(place: str, accepted: list[obje
         ("optimizer", {"kind": "adam", "betas": [0, 0]}, {"kind": "adam", "betas": [0.9, 1]}),
         ("optimizer", {"kind": "adam", "betas": [0.9, 0.99]}, {"kind": "adam", "betas": [0.9]}),
         ("optimizer", {"kind": "rmsprop", "epsilon": 1}, {"kind": "rmsprop", "epsilon": 0}),
+        ("optimizer", {"kind": "momentum", "dampening": 1}, {"kind": "momentum", "dampening": 1.1}),
+        ("optimizer", {"kind": "nadam", "momentum_decay": 0}, {"kind": "nadam", "momentum_decay": -1}),
+        ("optimizer", {"kind": "sam", "rho": 0}, {"kind": "sam", "rho": -0.1}),
+        ("optimizer", {"kind": "sam", "base": "sgd"}, {"kind": "sam", "base": "gradient_descent"}),
+        ("optimizer", {"kind": "sam", "base": "adamax"}, {"kind": "sam", "base": "sam"}),
+        ("schedule", {"kind": "warmup", "steps": 1}, {"kind": "warmup", "steps": 0}),
+        ("schedule", {"kind": "warmup", "start_factor": 1}, {"kind": "warmup", "start_factor": 0}),
+        ("schedule", {"kind": "step", "every_steps": 1}, {"kind": "step", "every_steps": 0}),
+        ("schedule", {"kind": "exponential", "gamma": 1}, {"kind": "exponential", "gamma": 1.1}),
+        ("schedule", {"kind": "cosine", "minimum_factor": 0}, {"kind": "cosine", "minimum_factor": -0.1}),
+        ("schedule", {"kind": "one_cycle", "warmup_fraction": 0}, {"kind": "one_cycle", "warmup_fraction": 1.1}),
+        ("schedule", {"kind": "one_cycle", "final_divisor": 1}, {"kind": "one_cycle", "initial_divisor": 0.5}),
         ("regularizer", {"kind": "l2", "weight": 0}, {"kind": "l2", "weight": -1e-9}),
         ("regularizer", {"kind": "elastic_net", "l1_ratio": 1}, {"kind": "elastic_net", "l1_ratio": 1.1}),
         ("regularizer", {"kind": "dropout", "probability": 0}, {"kind": "dropout", "probability": 1}),
+        ("regularizer", {"kind": "label_smoothing", "smoothing": 0}, {"kind": "label_smoothing", "smoothing": 1}),
+        ("regularizer", {"kind": "label_noise", "share": 1}, {"kind": "label_noise", "share": 1.01}),
+        ("regularizer", {"kind": "weight_noise"}, {"kind": "weight_noise", "standard_deviation": -0.1}),
+        ("regularizer", {"kind": "input_noise"}, {"kind": "input_noise", "standard_deviation": -0.1}),
+        ("regularizer", {"kind": "mixup", "alpha": 1e-3}, {"kind": "mixup", "alpha": 0}),
+        ("regularizer", {"kind": "max_norm", "maximum": 1e-9}, {"kind": "max_norm", "maximum": 0}),
+        ("regularizer", {"kind": "gradient_clipping", "by": "value"}, {"kind": "gradient_clipping", "by": "size"}),
+        ("regularizer", {"kind": "early_stopping", "strip": 1}, {"kind": "early_stopping", "strip": 0}),
         ("regularizer", {"kind": "early_stopping", "patience": 1}, {"kind": "early_stopping", "patience": 0}),
         ("evaluation", {"kind": "holdout", "test": 0}, {"kind": "holdout", "validation": 0}),
         ("evaluation", {"kind": "holdout", "test": 0.79}, {"kind": "holdout", "test": 0.8}),
@@ -253,6 +298,12 @@ DIFFERENT: list[dict[str, Any]] = [
     {"loss": "huber"},
     {"optimizer": "adamw"},
     {"optimizer": {"kind": "adam", "learning_rate": 0.1}},
+    {"optimizer": {"kind": "adam", "amsgrad": True}},
+    {"optimizer": "sam"},
+    {"optimizer": {"kind": "sam", "base": "adam"}},
+    {"optimizer": {"kind": "sam", "base": {"kind": "momentum", "learning_rate": 0.1}}},
+    {"schedule": "cosine"},
+    {"schedule": {"kind": "cosine", "minimum_factor": 0.1}},
     {"regularizers": ["l2"]},
     {"regularizers": [{"kind": "l2", "weight": 0.5}]},
     {"batch_size": 32},
@@ -286,6 +337,8 @@ STOPPING = {"regularizers": [{"kind": "early_stopping", "patience": 3, "min_delt
         ({}, {"optimizer": {"kind": "adam", "betas": [0.5, 0.6], "epsilon": 1e-3}}),
         ({}, {"seeds": [5, 6]}),
         ({"optimizer": "rmsprop"}, {"optimizer": {"kind": "rmsprop", "momentum": 0.5, "alpha": 0.5}}),
+        ({"optimizer": "sam"}, {"optimizer": {"kind": "sam", "rho": 0.5, "base": {"kind": "momentum", "momentum": 0}}}),
+        ({"schedule": "one_cycle"}, {"schedule": {"kind": "one_cycle", "warmup_fraction": 0.5, "final_divisor": 2}}),
         ({"regularizers": ["l2"]}, L2),
         ({"regularizers": ["dropout"]}, DROPOUT),
         ({"regularizers": ["early_stopping"]}, STOPPING),
@@ -300,8 +353,17 @@ def test_runs_that_differ_only_in_numbers_of_their_own_share_a_cohort(
 
 def test_runs_of_different_shape_never_share_a_cohort() -> None:
     shapes = [
-        *(changes for changes in DIFFERENT if not changes.keys() & {"optimizer", "regularizers", "seeds"}),
+        *(changes for changes in DIFFERENT if not changes.keys() & {"optimizer", "schedule", "regularizers", "seeds"}),
         {"optimizer": "adamw"},
+        {"optimizer": {"kind": "adam", "amsgrad": True}},
+        {"optimizer": "rmsprop"},
+        {"optimizer": {"kind": "rmsprop", "centered": True}},
+        {"optimizer": "sam"},
+        {"optimizer": {"kind": "sam", "adaptive": True}},
+        {"optimizer": {"kind": "sam", "base": "adam"}},
+        {"optimizer": {"kind": "sam", "base": {"kind": "adam", "amsgrad": True}}},
+        {"schedule": "warmup"},
+        {"schedule": "step"},
         {"regularizers": ["l2"]},
         {"regularizers": ["l1"]},
         {"regularizers": ["l1", "l2"]},
@@ -314,6 +376,8 @@ def test_runs_of_different_shape_never_share_a_cohort() -> None:
 def test_a_component_names_the_fields_that_each_run_has_for_itself() -> None:
     assert {"learning_rate", "betas", "epsilon"} <= per_run_fields(Adam)
     assert {"patience", "min_delta"} <= per_run_fields(EarlyStopping)
+    assert per_run_fields(SAM) == {"rho"}, "those of its base are its base's"
+    assert {"warmup_fraction", "initial_divisor", "final_divisor"} <= per_run_fields(OneCycle)
     assert not {"kind", "restore_best"} & (per_run_fields(Adam) | per_run_fields(EarlyStopping))
 
 
@@ -352,6 +416,8 @@ def components(family: Any) -> st.SearchStrategy[dict[str, Any]]:
     kinds = []
     for component in choices(family):
         fields = {name: values(field) for name, field in component.model_json_schema()["properties"].items()}
+        if "base" in fields:
+            fields["base"] = components(BaseRule)
         kinds.append(st.fixed_dictionaries({"kind": fields.pop("kind")}, optional=fields))
     return st.one_of(kinds)
 
@@ -365,6 +431,7 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
     "notes": TEXT,
     "priority": st.integers(-100, 100),
     "network": components(Network),
+    "schedule": components(Schedule),
     "regularizers": st.lists(components(Regularizer), max_size=5, unique_by=lambda one: one["kind"]),
     "budget": st.one_of(
         st.builds(lambda steps: {"steps": steps}, st.integers(1, 10_000_000)),

@@ -11,7 +11,7 @@ from models.spec.job import JobSpec
 from models.spec.plan import plan
 from worker.training.datasets import SplitRows
 from worker.training.randomness import DataOrder
-from worker.training.regularizers import DropoutBlock
+from worker.training.regularizers import Regularizers
 
 BLOCK_BYTES = 8 << 20
 FULL_BATCH_STEPS = 64
@@ -45,11 +45,12 @@ class Block:
 class Batches:
     """Cuts the training rows of K runs into blocks of batches, the rows of each run in its own order."""
 
-    def __init__(self, spec: JobSpec, seeds: Sequence[int], training: SplitRows, dropout: DropoutBlock | None) -> None:
+    def __init__(self, spec: JobSpec, seeds: Sequence[int], training: SplitRows, regularizers: Regularizers) -> None:
         self._plan = plan(spec)
         self._full = spec.batch_size == "full"
         self._orders = [DataOrder(seed, self._plan.training_rows) for seed in seeds]
-        self._dropout = dropout
+        self._dropout = regularizers.dropout
+        self._changes = regularizers.batch
         self._block: Block | None = None
         self._bind(training)
 
@@ -60,7 +61,9 @@ class Batches:
         self._inputs = training.inputs.flatten(0, 1)
         self._targets = training.targets.flatten(0, 1)
         self._offsets = np.arange(runs)[None, :, None] * rows
-        numbers = outputs if self._full else training.inputs.shape[2] + 2 * outputs
+        expanded = self._full and not self._changes
+        numbers = outputs if expanded else training.inputs.shape[2] + 2 * outputs
+        numbers += sum(change.width for change in self._changes)
         if self._dropout is not None:
             numbers += self._dropout.width
         self._steps_at_once = max(1, BLOCK_BYTES // (4 * runs * self._plan.batch_rows * numbers))
@@ -83,8 +86,12 @@ class Batches:
             # The same rows every time and a mean over all of them: their order is left as the split drew it.
             inputs = self._training.inputs.expand(steps, -1, -1, -1)
             targets = self._training.targets.expand(steps, -1, -1, -1)
+            if self._changes:
+                inputs, targets = (rows.clone(memory_format=torch.contiguous_format) for rows in (inputs, targets))
         else:
             inputs, targets = self._gather_rows(epoch, offset, steps)
+        for change in self._changes:
+            change.change(first, inputs, targets)
         masks = [()] * steps if self._dropout is None else self._dropout.between(first, last)
         kept = self._kept[:steps]
         batches = [

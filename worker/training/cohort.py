@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
-from models.spec.regularizers import EarlyStopping
-from worker.training import networks, optimizers
+from worker.training import ascent, networks, optimizers, regularizers
 from worker.training.batches import Batches
 from worker.training.cost import threads_for
-from worker.training.datasets import prepare
+from worker.training.datasets import SplitRows, prepare
 from worker.training.evaluate import Evaluator
-from worker.training.regularizers import DropoutBlock, Patience, Penalty, find
+from worker.training.schedules import Rates
 
 
 class Cohort:
@@ -29,11 +28,14 @@ class Cohort:
         self.gradient = torch.zeros_like(self.theta)
         self.before = torch.empty_like(self.theta)
         """θ before the last update, where an evaluation follows it."""
-        self.rule = optimizers.build([spec.optimizer for spec in specs], self.theta)
-        self.patience = Patience(specs, self.theta) if find(specs[0], EarlyStopping) else None
+        rules = [spec.optimizer for spec in specs]
+        rates = Rates(rules, [spec.schedule for spec in specs], plan(specs[0]))
+        self.rule = optimizers.build(rules, self.theta, rates)
+        self.ascent = ascent.build(rules, self.theta)
+        self.regularizers = regularizers.build(specs, seeds, self._network, self.theta, rates)
         self._data = prepare(specs, seeds, str(device))
-        self._dropout = DropoutBlock(specs, seeds, self._network, device) if self._network.dropout else None
-        self.batches = Batches(specs[0], seeds, self._data.training, self._dropout)
+        self._labels = regularizers.relabel(specs, seeds, self._data.training.targets)
+        self.batches = Batches(specs[0], seeds, self._rows_to_train_on(), self.regularizers)
         self._bind()
 
     @property
@@ -44,9 +46,6 @@ class Cohort:
         """Lay everything that points into the matrices anew."""
         torch.set_num_threads(threads_for(self._specs[0], len(self._specs), self._threads))
         self.network = self._network.bind(self.theta, self.gradient, plan(self._specs[0]).batch_rows)
-        self.penalty = (
-            Penalty(self._specs, self._network, self.theta.device) if Penalty.stands_in(self._specs[0]) else None
-        )
         self.evaluator = Evaluator(self._specs[0], self._network, self.theta, self._data)
 
     def keep(self, columns: Sequence[int]) -> None:
@@ -59,17 +58,24 @@ class Cohort:
             matrix.index_select(0, rows) for matrix in (self.theta, self.gradient, self.before)
         )
         self.rule.select(rows)
+        if self.ascent is not None:
+            self.ascent.select(rows)
         self._data = self._data.select(rows)
-        if self.patience is not None:
-            self.patience.select(rows)
-        if self._dropout is not None:
-            self._dropout.select(rows)
-        self.batches.select(rows, self._data.training)
+        self.regularizers.select(rows)
+        if self._labels is not None:
+            self._labels = self._labels.index_select(0, rows)
+        self.batches.select(rows, self._rows_to_train_on())
         self._bind()
+
+    def _rows_to_train_on(self) -> SplitRows:
+        """The training rows under the labels that the runs learn; evaluations go by the data's own."""
+        training = self._data.training
+        return training if self._labels is None else SplitRows(training.inputs, self._labels)
 
     def weights(self, column: int) -> dict[str, NDArray[np.float32]]:
         """What a run leaves behind: its parameters, and the units in which it was trained."""
-        theta = self.theta if self.patience is None else self.patience.weights(self.theta)
+        stopping = self.regularizers.stopping
+        theta = self.theta if stopping is None else stopping.weights(self.theta)
         named = self._network.named(theta[column])
         for name, scales in (("input", self._data.input_scales), ("target", self._data.target_scales)):
             if scales is not None:

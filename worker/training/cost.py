@@ -14,7 +14,7 @@ LONE_FLOPS = 64e6
 
 
 def step_flops(spec: JobSpec) -> float:
-    """Floating-point operations of one update of one run: 2 a weight and row, forward once and backward twice."""
+    """Floating-point operations of one gradient of one run: 2 a weight and row, forward once and backward twice."""
     work = plan(spec)
     return 6.0 * work.parameters * work.batch_rows
 

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from worker.training import losses
+from worker.training.batches import Batch
 from worker.training.boundary import Directives, Reporter
 from worker.training.cohort import Cohort
+from worker.training.losses import Loss
 from worker.training.observer import Observer
 
 
@@ -29,41 +32,66 @@ def train(
     """
     if len(specs) != len(seeds) or len({spec.cohort_key for spec in specs}) != 1:
         raise ValueError("a cohort has one spec and one seed a run, and all its specs one cohort key")
-    schedule, loss, threads = plan(specs[0]), losses.build(specs[0]), torch.get_num_threads()
+    work, loss, threads = plan(specs[0]), losses.build_for_training(specs[0]), torch.get_num_threads()
     with torch.inference_mode(), _threads_restored(threads):
         cohort = Cohort(specs, seeds, torch.device(device), threads)
         observer = Observer(cohort, reporter, directives, specs[0])
         observer.visit(0)
         observer.report(0)
         step = 0
-        while observer.runs and step < schedule.steps:
+        while observer.runs and step < work.steps:
             block = cohort.batches.block(step)
             first, stop = step, observer.next_visit(step)
             penalties = []
             while step < min(block.last, stop):
                 batch = block.batches[step - block.first]
                 step += 1
-                if batch.masks:
-                    cohort.network.drop(batch.masks)
-                outputs = cohort.network.forward(batch.inputs)
-                loss.keep(outputs, batch.targets, batch.kept)
-                loss.gradient(batch.kept, batch.targets, cohort.network.output_gradient)
-                cohort.network.backward()
-                if cohort.penalty is not None:
-                    penalties.append(cohort.penalty.add(cohort.theta, cohort.gradient))
+                penalty = _find_gradient(cohort, loss, batch, step)
+                if penalty is not None:
+                    penalties.append(penalty)
                 if step == stop:
                     cohort.before.copy_(cohort.theta)
                 cohort.rule.step(cohort.theta, cohort.gradient, step)
+                for projection in cohort.regularizers.projections:
+                    projection.project(cohort.theta, step)
                 if observer.window_is_over():
                     break
             taken = slice(first - block.first, step - block.first)
             means = loss.sums(block.kept[taken], block.targets[taken])
-            means /= loss.terms(schedule.batch_rows, block.kept.shape[3])
+            means /= loss.terms(work.batch_rows, block.kept.shape[3])
             observer.losses(means + torch.stack(penalties) if penalties else means)
             if step == stop:
                 observer.visit(step)
             if observer.window_is_over():
                 observer.report(step)
+
+
+def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> Tensor | None:
+    """Leave the gradient of what update `step` minimizes in the cohort; the penalties in it, (K,)."""
+    regularizers = cohort.regularizers
+    if batch.masks:
+        cohort.network.drop(batch.masks)
+    if regularizers.weight_noise is not None:
+        regularizers.weight_noise.begin(cohort.theta, step)
+    _pass_through(cohort, loss, batch, batch.kept)
+    if cohort.ascent is not None:
+        cohort.ascent.climb(cohort.theta, cohort.gradient)
+        _pass_through(cohort, loss, batch, torch.empty_like(batch.kept))
+        cohort.ascent.come_back(cohort.theta)
+    if regularizers.weight_noise is not None:
+        regularizers.weight_noise.end(cohort.theta)
+    penalty = None if regularizers.penalty is None else regularizers.penalty.add(cohort.theta, cohort.gradient)
+    if regularizers.clipping is not None:
+        regularizers.clipping.clip(cohort.gradient)
+    return penalty
+
+
+def _pass_through(cohort: Cohort, loss: Loss, batch: Batch, kept: Tensor) -> None:
+    """Forward and backward: what the loss is made of into `kept`, the loss's gradient into the cohort."""
+    outputs = cohort.network.forward(batch.inputs)
+    loss.keep(outputs, batch.targets, kept)
+    loss.gradient(kept, batch.targets, cohort.network.output_gradient)
+    cohort.network.backward()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.spec.job import JobSpec
+from models.spec.regularizers import LabelSmoothing, Mixup
 
 
 class Loss(Protocol):
@@ -40,6 +41,13 @@ def build(spec: JobSpec) -> Loss:
             return CrossEntropy()
         case _:
             assert_never(spec.loss)
+
+
+def build_for_training(spec: JobSpec) -> Loss:
+    """The loss that a step minimizes: for classes, one that takes the soft targets of smoothing and mixup."""
+    loss = build(spec)
+    softens = any(isinstance(regularizer, LabelSmoothing | Mixup) for regularizer in spec.regularizers)
+    return SoftCrossEntropy() if softens and isinstance(loss, CrossEntropy) else loss
 
 
 class MeanSquaredError:
@@ -87,6 +95,14 @@ class CrossEntropy:
 
     def terms(self, rows: int, outputs: int) -> int:  # noqa: ARG002
         return rows
+
+
+class SoftCrossEntropy(CrossEntropy):
+    """The mean of −Σ targets log softmax(outputs); the targets of a row are shares of the classes."""
+
+    def sums(self, kept: Tensor, targets: Tensor) -> Tensor:
+        # As above: a class without a share counts nothing, however surely the network rules it out.
+        return row_sums(torch.where(targets > 0, kept * targets, 0), 2).neg_()
 
 
 def row_sums(values: Tensor, dimensions: int = 1) -> Tensor:

@@ -61,16 +61,17 @@ class Observer:
         self._part(ended, step)
 
     def _evaluate(self, step: int) -> dict[int, Result]:
-        """Measure every run; which columns have run out of patience."""
+        """Measure every run; which columns early stopping ends."""
         metrics = self._cohort.evaluator.measure()
         if step:
             metrics |= self._cohort.evaluator.measure_update(self._cohort.gradient, self._cohort.before)
+            metrics["learning_rate"] = self._cohort.rule.rates.at(np.array([[step]]))[0].astype(np.float32)
         metrics["train_seconds"] = np.full(self.runs, self._seconds(), np.float32)
         self._history.evaluation(step, metrics)
-        patience = self._cohort.patience
-        if patience is None:
+        stopping = self._cohort.regularizers.stopping
+        if stopping is None:
             return {}
-        stops = patience.hear(metrics["validation_loss"], self._cohort.theta)
+        stops = stopping.hear(metrics["validation_loss"], metrics["clean_train_loss"], self._cohort.theta)
         return {int(column): Result.STOPPED_EARLY for column in np.flatnonzero(stops)}
 
     def window_is_over(self) -> bool:

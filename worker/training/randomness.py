@@ -4,10 +4,14 @@ A counter-based generator (Philox, Salmon et al. 2011) makes every draw seekable
 resume, and contenders with the same seed see the same splits, initial weights and data order: comparisons are paired.
 """
 
+from abc import ABC, abstractmethod
 from enum import IntEnum
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+D = TypeVar("D", bound=np.generic)
 
 DATASET_SEED = 0
 """The seed of what belongs to a data set rather than to a run."""
@@ -26,6 +30,11 @@ class Purpose(IntEnum):
     SHUFFLE = 4
     DROPOUT = 5
     DATA_NOISE = 6
+    INPUT_NOISE = 7
+    WEIGHT_NOISE = 8
+    MIX_PARTNERS = 9
+    MIX_SHARES = 10
+    LABEL_NOISE = 11
 
 
 def stream(seed: int, purpose: Purpose, position: int = 0) -> np.random.Generator:
@@ -61,6 +70,44 @@ class DataOrder:
         return order
 
 
+class StepDraws(ABC, Generic[D]):
+    """What one run draws for each of its updates; several updates from one generator, as starting one costs."""
+
+    def __init__(self, seed: int, purpose: Purpose, numbers: int) -> None:
+        self._seed = seed
+        self._purpose = purpose
+        self._numbers = numbers
+        self._steps = max(1, min(64, NUMBERS_DRAWN_AT_ONCE // numbers))
+        self._position: int | None = None
+        self._drawn: NDArray[D]
+
+    @abstractmethod
+    def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[D]:
+        """Draw for so many updates: (steps, numbers)."""
+
+    def at(self, step: int) -> NDArray[D]:
+        """The numbers of update `step`, counted from 0: (numbers,)."""
+        position, offset = divmod(step, self._steps)
+        if position != self._position:
+            self._drawn = self._draw(stream(self._seed, self._purpose, position), self._steps)
+            self._position = position
+        drawn: NDArray[D] = self._drawn[offset]
+        return drawn
+
+    def between(self, first: int, last: int) -> NDArray[D]:
+        """The numbers of updates `first` … `last` − 1, counted from 0: (last − first, numbers)."""
+        return np.stack([self.at(step) for step in range(first, last)])
+
+
+class DropoutBits(StepDraws[np.uint16]):
+    """16 random bits for each unit."""
+
+    def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[np.uint16]:
+        words = -(-self._numbers // 4)
+        raw = generator.bit_generator.random_raw(steps * words)
+        return raw.astype("<u8", copy=False).view("<u2").reshape(steps, 4 * words)[:, : self._numbers]
+
+
 class DropoutMasks:
     """The dropout masks of one run: 0 with its probability p, else 1/(1 − p).
 
@@ -69,25 +116,39 @@ class DropoutMasks:
     """
 
     def __init__(self, seed: int, probability: float, numbers: int) -> None:
-        self._seed = seed
+        self._bits = DropoutBits(seed, Purpose.DROPOUT, numbers)
         self._threshold = np.uint16(min(round(probability * 65_536), 65_535))
         self._scale = np.float32(1 / (1 - probability))
-        self._numbers = numbers
-        self._steps = max(1, min(64, NUMBERS_DRAWN_AT_ONCE // numbers))
-        self._drawn: int | None = None
-        self._bits: NDArray[np.uint16] = np.empty((0, 0), np.uint16)
 
     def between(self, first: int, last: int) -> NDArray[np.float32]:
         """The masks of updates `first` … `last` − 1, counted from 0: shape (last − first, numbers)."""
-        bits = np.stack([self._step(step) for step in range(first, last)])
-        return np.multiply(bits >= self._threshold, self._scale, dtype=np.float32)
+        return np.multiply(self._bits.between(first, last) >= self._threshold, self._scale, dtype=np.float32)
 
-    def _step(self, step: int) -> NDArray[np.uint16]:
-        position, offset = divmod(step, self._steps)
-        if position != self._drawn:
-            words = -(-self._numbers // 4)
-            raw = stream(self._seed, Purpose.DROPOUT, position).bit_generator.random_raw(self._steps * words)
-            self._bits = raw.astype("<u8", copy=False).view("<u2").reshape(self._steps, 4 * words)[:, : self._numbers]
-            self._drawn = position
-        bits: NDArray[np.uint16] = self._bits[offset]
-        return bits
+
+class Normals(StepDraws[np.float32]):
+    """Standard normal numbers: runs of the same seed with different strengths of noise see it in the same direction."""
+
+    def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[np.float32]:
+        return generator.standard_normal((steps, self._numbers), dtype=np.float32)
+
+
+class MixPartners(StepDraws[np.int64]):
+    """For each row of a batch the row of that batch with which it is mixed: a permutation."""
+
+    def __init__(self, seed: int, rows: int) -> None:
+        super().__init__(seed, Purpose.MIX_PARTNERS, rows)
+
+    def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[np.int64]:
+        in_order = np.broadcast_to(np.arange(self._numbers), (steps, self._numbers))
+        return generator.permuted(in_order, axis=1)
+
+
+class MixShares(StepDraws[np.float32]):
+    """The partner's share 1 − λ in each batch, from Beta(α, α)."""
+
+    def __init__(self, seed: int, alpha: float) -> None:
+        super().__init__(seed, Purpose.MIX_SHARES, 1)
+        self._alpha = alpha
+
+    def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[np.float32]:
+        return (1 - generator.beta(self._alpha, self._alpha, (steps, 1))).astype(np.float32)

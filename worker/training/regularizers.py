@@ -1,142 +1,120 @@
-"""Regularizers, by the moment at which they act: on the loss, on the network, on time."""
+"""Regularizers: all that a cohort's specs name, by the moment at which each acts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar, assert_never
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
-from models.spec.regularizers import L1, L2, Dropout, EarlyStopping, ElasticNet
-from worker.training.losses import row_sums
+from models.spec.regularizers import (
+    L1,
+    L2,
+    Dropout,
+    EarlyStopping,
+    ElasticNet,
+    GradientClipping,
+    InputNoise,
+    LabelNoise,
+    LabelSmoothing,
+    MaxNorm,
+    Mixup,
+    WeightNoise,
+)
+from worker.training import early_stopping
+from worker.training.batch_regularizers import (
+    BatchChange,
+    DropoutBlock,
+    InputNoiseBlock,
+    MixupBlock,
+    mislabel,
+    smooth,
+)
+from worker.training.early_stopping import Stopping
 from worker.training.networks import Network
-from worker.training.randomness import DropoutMasks
+from worker.training.schedules import Rates
+from worker.training.weight_regularizers import (
+    Clipping,
+    NormBound,
+    NormClipping,
+    Penalty,
+    Projection,
+    SoftThreshold,
+    ValueClipping,
+    WeightPerturbation,
+)
 
 R = TypeVar("R")
 
 
-def find(spec: JobSpec, kind: type[R]) -> R | None:
-    """The spec's regularizer of this kind."""
-    return next((r for r in spec.regularizers if isinstance(r, kind)), None)
+def each(specs: Sequence[JobSpec], kind: type[R]) -> list[R]:
+    """Each run's regularizer of this kind; empty if they have none."""
+    return [regularizer for spec in specs for regularizer in spec.regularizers if isinstance(regularizer, kind)]
 
 
-class Penalty:
-    """Σ a |θ| + ½ Σ b θ² over the weights, where L1, L2 and elastic net each add to a and b of their run."""
+@dataclass
+class Regularizers:
+    """The regularizers of a cohort. What its specs do not name is None or not in its list, and costs nothing."""
 
-    def __init__(self, specs: Sequence[JobSpec], network: Network, device: torch.device) -> None:
-        coefficients = np.array([_coefficients(spec) for spec in specs], np.float32)
-        columns = torch.from_numpy(coefficients).to(device)
-        mask = network.weight_mask(device)
-        # By the kinds in the spec, not by their values: a neighbour's zero must not choose the arithmetic.
-        kinds = {type(r) for r in specs[0].regularizers}
-        self._absolute = columns[:, :1] * mask if kinds & {L1, ElasticNet} else None
-        self._square = columns[:, 1:] * mask if kinds & {L2, ElasticNet} else None
-        self._scratch = torch.empty_like(mask.expand(len(specs), -1))
+    batch: list[BatchChange] = field(default_factory=list)
+    """In the order in which they act: mixup, then noise."""
+    dropout: DropoutBlock | None = None
+    weight_noise: WeightPerturbation | None = None
+    penalty: Penalty | None = None
+    clipping: Clipping | None = None
+    projections: list[Projection] = field(default_factory=list)
+    """In the order in which they act: soft thresholds, then bounds."""
+    stopping: Stopping | None = None
 
-    @staticmethod
-    def stands_in(spec: JobSpec) -> bool:
-        return any(isinstance(r, L1 | L2 | ElasticNet) for r in spec.regularizers)
-
-    def add(self, theta: Tensor, gradient: Tensor) -> Tensor:
-        """Add the penalty's gradient to `gradient` (K, P); the penalty itself, (K,)."""
-        penalty = theta.new_zeros(len(theta))
-        if self._absolute is not None:
-            torch.sign(theta, out=self._scratch)
-            gradient.add_(self._scratch.mul_(self._absolute))
-            penalty += row_sums(self._scratch.mul_(theta))
-        if self._square is not None:
-            torch.mul(theta, self._square, out=self._scratch)
-            gradient.add_(self._scratch)
-            penalty += row_sums(self._scratch.mul_(theta)).mul_(0.5)
-        return penalty
+    def select(self, rows: Tensor) -> None:
+        """Keep some runs."""
+        single = (self.dropout, self.weight_noise, self.penalty, self.clipping, self.stopping)
+        for part in (*single, *self.batch, *self.projections):
+            if part is not None:
+                part.select(rows)
 
 
-def _coefficients(spec: JobSpec) -> tuple[float, float]:
-    absolute = square = 0.0
-    for regularizer in spec.regularizers:
+def build(  # noqa: C901 - a case for each kind
+    specs: Sequence[JobSpec], seeds: Sequence[int], network: Network, theta: Tensor, rates: Rates
+) -> Regularizers:
+    """The regularizers of a cohort: its specs share the kinds, `rates` are its learning rates."""
+    made, device, batch_rows = Regularizers(), theta.device, plan(specs[0]).batch_rows
+    for regularizer in specs[0].regularizers:
         match regularizer:
-            case L1():
-                absolute += regularizer.weight
-            case L2():
-                square += regularizer.weight
-            case ElasticNet():
-                absolute += regularizer.weight * regularizer.l1_ratio
-                square += regularizer.weight * (1 - regularizer.l1_ratio)
-            case Dropout() | EarlyStopping():
-                pass
+            case L1() | L2() | ElasticNet():
+                made.penalty = made.penalty or Penalty(specs, network, device)
+                if isinstance(regularizer, L1) and regularizer.proximal:
+                    made.projections.insert(0, SoftThreshold(each(specs, L1), rates, network, theta))
+            case Dropout():
+                if network.dropout:
+                    made.dropout = DropoutBlock(each(specs, Dropout), seeds, batch_rows, network.hidden, device)
+            case WeightNoise():
+                made.weight_noise = WeightPerturbation(each(specs, WeightNoise), seeds, network, theta)
+            case InputNoise():
+                rules, features = each(specs, InputNoise), network.widths[0]
+                made.batch.append(InputNoiseBlock(rules, seeds, batch_rows, features, device))
+            case Mixup():
+                made.batch.insert(0, MixupBlock(each(specs, Mixup), seeds, batch_rows))
+            case LabelSmoothing() | LabelNoise():
+                pass  # `relabel` sees to them before the first batch
+            case GradientClipping():
+                kind = NormClipping if regularizer.by == "norm" else ValueClipping
+                made.clipping = kind(each(specs, GradientClipping), device)
+            case MaxNorm():
+                made.projections.append(NormBound(each(specs, MaxNorm), network, device))
+            case EarlyStopping():
+                made.stopping = early_stopping.build(each(specs, EarlyStopping), theta)
             case _:
                 assert_never(regularizer)
-    return absolute, square
+    return made
 
 
-class DropoutBlock:
-    """The masks of a cohort, for the updates of a block of steps at once."""
-
-    def __init__(self, specs: Sequence[JobSpec], seeds: Sequence[int], network: Network, device: torch.device) -> None:
-        self._widths = network.hidden
-        self._batch_rows = plan(specs[0]).batch_rows
-        self._device = device
-        self._runs = []
-        for spec, seed in zip(specs, seeds, strict=True):
-            dropout = find(spec, Dropout)
-            assert dropout is not None
-            self._runs.append(DropoutMasks(seed, dropout.probability, self._batch_rows * sum(self._widths)))
-
-    @property
-    def width(self) -> int:
-        """Mask numbers a batch row."""
-        return sum(self._widths)
-
-    def between(self, first: int, last: int) -> list[tuple[Tensor, ...]]:
-        """For each update one mask (K, B, width) a hidden layer."""
-        masks = np.stack([run.between(first, last) for run in self._runs], axis=1)
-        steps, runs, _ = masks.shape
-        layers, start = [], 0
-        for width in self._widths:
-            numbers = self._batch_rows * width
-            layer = np.ascontiguousarray(masks[:, :, start : start + numbers])
-            layers.append(torch.from_numpy(layer).to(self._device).view(steps, runs, self._batch_rows, width).unbind(0))
-            start += numbers
-        return list(zip(*layers, strict=True))
-
-    def select(self, rows: Tensor) -> None:
-        """Keep some runs."""
-        self._runs = [self._runs[k] for k in rows.tolist()]
-
-
-class Patience:
-    """Early stopping (Prechelt 1998): counts each run's evaluations without improvement."""
-
-    def __init__(self, specs: Sequence[JobSpec], theta: Tensor) -> None:
-        rules = [rule for spec in specs if (rule := find(spec, EarlyStopping))]
-        self._patience = np.array([rule.patience for rule in rules])
-        self._min_delta = np.array([rule.min_delta for rule in rules])
-        self._best = np.full(len(rules), np.inf)
-        self._waited = np.zeros(len(rules), np.int64)
-        self._weights = theta.clone() if rules[0].restore_best else None
-
-    def hear(self, validation_loss: NDArray[np.float32], theta: Tensor) -> NDArray[np.bool_]:
-        """Take in an evaluation, (K,); which runs have run out of patience, (K,)."""
-        improved = validation_loss < self._best - self._min_delta
-        self._best = np.where(improved, validation_loss, self._best)
-        self._waited = np.where(improved, 0, self._waited + 1)
-        if self._weights is not None:
-            rows = torch.from_numpy(np.flatnonzero(improved)).to(theta.device)
-            self._weights[rows] = theta[rows]
-        stop: NDArray[np.bool_] = self._waited >= self._patience
-        return stop
-
-    def weights(self, theta: Tensor) -> Tensor:
-        """The rows to keep at the end: the best where the spec restores them, else the last."""
-        return theta if self._weights is None else self._weights
-
-    def select(self, rows: Tensor) -> None:
-        """Keep some runs."""
-        keep = rows.cpu().numpy()
-        self._patience, self._min_delta = self._patience[keep], self._min_delta[keep]
-        self._best, self._waited = self._best[keep], self._waited[keep]
-        if self._weights is not None:
-            self._weights = self._weights.index_select(0, rows)
+def relabel(specs: Sequence[JobSpec], seeds: Sequence[int], targets: Tensor) -> Tensor | None:
+    """The targets to train on, (K, N, O); None where they are those of the data."""
+    given = targets
+    if noise := each(specs, LabelNoise):
+        targets = mislabel(noise, seeds, targets, classes=specs[0].dataset.shape.task == "classification")
+    if smoothing := each(specs, LabelSmoothing):
+        targets = smooth(smoothing, targets)
+    return None if targets is given else targets

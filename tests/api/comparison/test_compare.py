@@ -143,6 +143,7 @@ def test_the_spec_difference_names_only_what_differs(make_job: Fabricate) -> Non
         "optimizer.kind": {"a": "adam", "b": "sgd"},
         "optimizer.betas": {"a": [0.9, 0.999]},
         "optimizer.epsilon": {"a": 1e-8},
+        "optimizer.amsgrad": {"a": False},
         "regularizers.l2.kind": {"b": "l2"},
         "regularizers.l2.weight": {"b": 0.1},
     }

@@ -5,10 +5,11 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from models.spec.component import choices
+from models.spec.component import choices, per_run_fields
 from models.spec.networks import Activation
 from models.spec.optimizers import GradientDescent, Optimizer
 from models.spec.regularizers import Regularizer
+from models.spec.schedules import Schedule
 from worker.training import batches, observer
 from worker.training.boundary import Leave, Result
 
@@ -78,10 +79,12 @@ DIFFERENT: dict[str, list[dict[str, Any]]] = {
     "betas": [{"betas": b} for b in ((0.9, 0.999), (0.5, 0.9), (0.0, 0.99))],
     "epsilon": [{"epsilon": e} for e in (1e-8, 1e-3, 1e-5)],
     "weight_decay": [{"weight_decay": w} for w in (0.0, 0.1, 0.01)],
-    "rho": [{"rho": r} for r in (0.9, 0.1, 0.5)],
+    "rho": [{"rho": r} for r in (0.9, 0.1, 0.0)],
     "alpha": [{"alpha": a} for a in (0.99, 0.2, 0.5)],
     "learning_rate_decay": [{"learning_rate_decay": d} for d in (0.0, 0.1, 0.01)],
     "initial_accumulator": [{"initial_accumulator": a} for a in (0.0, 0.1, 1.0)],
+    "dampening": [{"dampening": d} for d in (0.0, 0.3, 1.0)],
+    "momentum_decay": [{"momentum_decay": d} for d in (4e-3, 0.0, 0.5)],
 }
 
 
@@ -91,12 +94,60 @@ def test_runs_with_different_hyperparameters_each_equal_their_lone_run(train_run
     if component is GradientDescent:
         base |= {"batch_size": "full"}
     kind = component.model_fields["kind"].default
-    for name in set(component.model_fields) - {"kind"}:
+    for name in per_run_fields(component):
         values = [v for v in DIFFERENT[name] if not (kind == "nesterov" and v.get("momentum") == 0.0)]
-        specs = [base | {"optimizer": {"kind": kind} | value} for value in values]
-        heard = train_runs(specs, list(range(len(specs))))
-        for row, lone in enumerate(specs):
-            assert train_runs(lone, [row]).bits(0) == heard.bits(row), (name, row)
+        assert_each_equals_its_lone_run(train_runs, [base | {"optimizer": {"kind": kind} | value} for value in values])
+
+
+def assert_each_equals_its_lone_run(train_runs: Any, specs: list[dict[str, Any]]) -> None:
+    """Train these together, then each alone."""
+    heard = train_runs(specs, list(range(len(specs))))
+    for row, lone in enumerate(specs):
+        assert train_runs(lone, [row]).bits(0) == heard.bits(row), lone
+
+
+FORMS: list[list[dict[str, Any]]] = [
+    [{"kind": "rmsprop", "centered": True, "alpha": alpha, "momentum": alpha / 2} for alpha in (0.99, 0.5, 0.0)],
+    [{"kind": "adam", "amsgrad": True, "learning_rate": rate} for rate in (0.1, 0.003, 0.02)],
+    [{"kind": "adamw", "amsgrad": True, "weight_decay": decay} for decay in (0.1, 0.0, 0.02)],
+    [{"kind": "sam", "adaptive": True, "rho": rho} for rho in (0.05, 0.5, 0.0)],
+    [{"kind": "sam", "rho": rate * 3, "base": {"kind": "adam", "learning_rate": rate}} for rate in (0.1, 0.003, 0.02)],
+]
+
+
+@pytest.mark.parametrize("optimizers", FORMS, ids=lambda forms: str(forms[0]))
+@pytest.mark.parametrize("base", [ODD, DIGITS], ids=["odd", "digits"])
+def test_runs_of_another_form_of_a_rule_each_equal_their_lone_run(
+    train_runs: Any, base: dict[str, Any], optimizers: list[dict[str, Any]]
+) -> None:
+    assert_each_equals_its_lone_run(train_runs, [spec(base, 12, optimizer=optimizer) for optimizer in optimizers])
+
+
+def test_sharpness_aware_runs_see_no_company_under_dropout_noise_and_penalties(train_runs: Any) -> None:
+    regularizers = ["dropout", "weight_noise", "l2", {"kind": "gradient_clipping", "maximum": 0.1}]
+    base = spec(DIGITS, 15, optimizer="sam", regularizers=regularizers)
+    assert_company_is_invisible(train_runs, base, [[0, 1, 2, 3, 4], [4, 2]])
+
+
+SCHEDULES: dict[str, list[dict[str, Any]]] = {
+    "constant": [{}, {}, {}],
+    "warmup": [{"steps": 10}, {"steps": 3, "start_factor": 0.5}, {"steps": 50}],
+    "step": [{"every_steps": 5}, {"every_steps": 2, "gamma": 0.9}, {"gamma": 0.5}],
+    "exponential": [{"gamma": 0.5}, {"gamma": 1.0}, {}],
+    "cosine": [{}, {"minimum_factor": 0.5}, {"minimum_factor": 1.0}],
+    "one_cycle": [{}, {"warmup_fraction": 0.8, "initial_divisor": 3.0}, {"final_divisor": 10.0}],
+}
+
+
+@pytest.mark.parametrize("kind", [c.model_fields["kind"].default for c in choices(Schedule)])
+@pytest.mark.parametrize("optimizer", ["momentum", "adamw"])
+def test_no_schedule_sees_its_company(train_runs: Any, optimizer: str, kind: str) -> None:
+    def one(options: dict[str, Any], rate: float) -> dict[str, Any]:
+        schedule, own = {"kind": kind} | options, {"kind": optimizer, "learning_rate": rate}
+        return spec(ODD, 25, optimizer=own, schedule=schedule)
+
+    for rates in ((0.01, 0.01, 0.01), (0.01, 0.003, 0.02)):
+        assert_each_equals_its_lone_run(train_runs, [one(*each) for each in zip(SCHEDULES[kind], rates, strict=True)])
 
 
 REGULARIZERS: dict[str, list[dict[str, Any]]] = {
@@ -105,16 +156,78 @@ REGULARIZERS: dict[str, list[dict[str, Any]]] = {
     "elastic_net": [{"weight": 1e-3, "l1_ratio": 0.2}, {"l1_ratio": 0.0}, {"l1_ratio": 1.0}],
     "dropout": [{"probability": 0.5}, {"probability": 0.0}, {"probability": 0.2}],
     "early_stopping": [{"patience": 1, "min_delta": 0.5}, {"patience": 2}, {"patience": 10}],
+    "weight_noise": [{"standard_deviation": 0.1}, {"standard_deviation": 0.0}, {"standard_deviation": 0.01}],
+    "input_noise": [{"standard_deviation": 0.1}, {"standard_deviation": 0.0}, {"standard_deviation": 1.0}],
+    "mixup": [{"alpha": 0.2}, {"alpha": 2.0}, {"alpha": 0.001}],
+    "label_smoothing": [{"smoothing": 0.1}, {"smoothing": 0.0}, {"smoothing": 0.9}],
+    "label_noise": [{"share": 0.1}, {"share": 0.0}, {"share": 1.0}],
+    "gradient_clipping": [{"maximum": 0.1}, {"maximum": 1e6}, {"maximum": 0.01}],
+    "max_norm": [{"maximum": 0.5}, {"maximum": 1e6}, {"maximum": 0.1}],
 }
 
 
 @pytest.mark.parametrize("kind", [c.model_fields["kind"].default for c in choices(Regularizer)])
 @pytest.mark.parametrize("base", [ODD, DIGITS], ids=["odd", "digits"])
 def test_no_regularizer_sees_its_company(train_runs: Any, base: dict[str, Any], kind: str) -> None:
-    specs = [spec(base, regularizers=[{"kind": kind} | options]) for options in REGULARIZERS[kind]]
-    heard = train_runs(specs, [5, 6, 7])
+    if kind == "label_smoothing" and base is ODD:
+        base = ODD | {"dataset": "breast_cancer"}
+    for company in (REGULARIZERS[kind], [REGULARIZERS[kind][0]] * 2):
+        regularized = [spec(base, regularizers=[{"kind": kind} | options]) for options in company]
+        assert_each_equals_its_lone_run(train_runs, regularized)
+
+
+FORMS_OF_REGULARIZERS: list[list[dict[str, Any]]] = [
+    [{"kind": "l1", "proximal": True, "weight": weight} for weight in (1e-2, 0.0, 0.1)],
+    [{"kind": "gradient_clipping", "by": "value", "maximum": maximum} for maximum in (1e-2, 1.0, 1e-3)],
+    [{"kind": "early_stopping", "criterion": "generalization_loss", "threshold": t} for t in (0.1, 5.0, 1e3)],
+    [{"kind": "early_stopping", "criterion": "progress_quotient", "strip": 1, "threshold": t} for t in (0.1, 1, 1e3)],
+    [{"kind": "early_stopping", "criterion": "successive_increases", "strip": 1, "increases": s} for s in (1, 2, 9)],
+]
+
+
+@pytest.mark.parametrize("forms", FORMS_OF_REGULARIZERS, ids=lambda forms: str(forms[0]))
+@pytest.mark.parametrize("base", [ODD, DIGITS, DIGITS | {"batch_size": "full"}], ids=["odd", "digits", "full"])
+def test_runs_with_another_form_of_a_regularizer_each_equal_their_lone_run(
+    train_runs: Any, base: dict[str, Any], forms: list[dict[str, Any]]
+) -> None:
+    optimizers = [{"kind": "momentum", "learning_rate": rate} for rate in (0.01, 0.05, 0.2)]
+    for rates in (optimizers, optimizers[:1] * 3):
+        specs = [spec(base, regularizers=[form], optimizer=each) for form, each in zip(forms, rates, strict=True)]
+        assert_each_equals_its_lone_run(train_runs, specs)
+
+
+def everything(strength: float, patience: int) -> list[dict[str, Any]]:
+    """Every regularizer for classes at once."""
+    return [
+        {"kind": "l1", "proximal": True, "weight": 1e-3 * strength},
+        {"kind": "l2", "weight": 1e-3 * strength},
+        {"kind": "elastic_net", "weight": 1e-4 * strength},
+        {"kind": "dropout", "probability": 0.1 * strength},
+        {"kind": "weight_noise", "standard_deviation": 0.01 * strength},
+        {"kind": "input_noise", "standard_deviation": 0.1 * strength},
+        {"kind": "mixup", "alpha": 0.2 * strength},
+        {"kind": "label_smoothing", "smoothing": 0.1 * strength},
+        {"kind": "label_noise", "share": 0.1 * strength},
+        {"kind": "gradient_clipping", "maximum": 0.5 * strength},
+        {"kind": "max_norm", "maximum": 0.7 * strength},
+        {"kind": "early_stopping", "patience": patience, "min_delta": 0.05},
+    ]
+
+
+EVERYTHING = ODD | {"dataset": "breast_cancer", "optimizer": {"kind": "momentum", "learning_rate": 0.05}}
+
+
+@pytest.mark.parametrize("batch_size", [13, "full"])
+def test_neighbours_that_leave_change_nothing_whatever_regularizes(train_runs: Any, batch_size: int | str) -> None:
+    base = EVERYTHING | {"batch_size": batch_size}
+    given = [(1.0, 100), (2.0, 1), (0.5, 100), (3.0, 2), (1.5, 100)]
+    specs = [spec(base, 60, regularizers=everything(*each), schedule="cosine") for each in given]
+    heard = train_runs(specs, range(5))
+    results = [heard.endings[row].result for row in range(5)]
+    assert results[0] == results[2] == results[4] == Result.COMPLETED
+    assert Result.STOPPED_EARLY in (results[1], results[3])
     for row, lone in enumerate(specs):
-        assert train_runs(lone, [5 + row]).bits(0) == heard.bits(row)
+        assert train_runs(lone, [row]).bits(0) == heard.bits(row)
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))
@@ -151,10 +264,13 @@ def test_neighbours_that_leave_change_nothing(train_runs: Any) -> None:
     assert [heard.bits(0), heard.bits(2)] == alone
 
 
-def test_neighbours_that_diverge_or_stop_early_change_nothing(train_runs: Any) -> None:
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+@pytest.mark.parametrize("wrap", [lambda base: base, lambda base: {"kind": "sam", "base": base}], ids=["sgd", "sam"])
+def test_neighbours_that_diverge_or_stop_early_change_nothing(train_runs: Any, wrap: Any, schedule: str) -> None:
     def one(rate: float, patience: int) -> dict[str, Any]:
+        optimizer = wrap({"kind": "sgd", "learning_rate": rate})
         stopping = {"kind": "early_stopping", "patience": patience}
-        return spec(ODD, 60, optimizer={"kind": "sgd", "learning_rate": rate}, regularizers=[stopping])
+        return spec(ODD, 60, optimizer=optimizer, regularizers=[stopping], schedule=schedule)
 
     specs = [one(0.01, 100), one(1e4, 100), one(1e-6, 1), one(0.02, 100), one(1e5, 100)]
     heard = train_runs(specs, range(5))
@@ -165,7 +281,11 @@ def test_neighbours_that_diverge_or_stop_early_change_nothing(train_runs: Any) -
         assert train_runs(lone, [row]).bits(0) == heard.bits(row)
 
 
-@pytest.mark.parametrize("base", [W1, DIGITS | {"regularizers": ["dropout"]}], ids=["sine", "dropout"])
+@pytest.mark.parametrize(
+    "base",
+    [W1, DIGITS | {"regularizers": ["dropout"]}, EVERYTHING | {"regularizers": everything(1.0, 100)}],
+    ids=["sine", "dropout", "everything"],
+)
 def test_windows_and_blocks_change_nothing(
     train_runs: Any, monkeypatch: pytest.MonkeyPatch, base: dict[str, Any]
 ) -> None:

@@ -32,7 +32,7 @@ def test_losses_and_evaluations_come_at_the_steps_that_were_asked_for(train_runs
         assert heard.steps(row, "train_loss") == [7, 14, 21, 28, 35, 42, 49]
         for metric in AT_ALL | {"validation_rmse", "validation_r2"}:
             assert heard.steps(row, metric) == [0, 20, 40, 50]
-        for metric in ("gradient_norm", "update_ratio"):
+        for metric in ("gradient_norm", "update_ratio", "learning_rate"):
             assert heard.steps(row, metric) == [20, 40, 50]
         assert heard.endings[row].result is Result.COMPLETED
         assert heard.endings[row].step == 50
@@ -91,6 +91,20 @@ def test_gradient_norm_and_update_ratio_are_those_of_the_last_update(train_runs:
     heard = train_runs(SINE | options, [0])
     update = heard.values(0, "update_ratio") * heard.values(0, "parameter_norm")[1:]
     np.testing.assert_allclose(update, rate * heard.values(0, "gradient_norm"), rtol=1e-3)
+
+
+def test_the_learning_rate_is_that_of_the_last_update(train_runs: Any) -> None:
+    specs = [
+        SINE | {"optimizer": {"kind": "sgd", "learning_rate": rate}, "schedule": {"kind": "step", "every_steps": 20}}
+        for rate in (0.1, 0.05)
+    ]
+    heard = train_runs([one | {"record": {"evaluate_every": 10}} for one in specs], [0, 1])
+    for row, rate in enumerate((0.1, 0.05)):
+        assert heard.steps(row, "learning_rate") == [10, 20, 30, 40, 50]
+        expected = rate * np.array([1, 1, 0.1, 0.1, 0.01])
+        np.testing.assert_allclose(heard.values(row, "learning_rate"), expected, rtol=1e-6)
+        update = heard.values(row, "update_ratio") * heard.values(row, "parameter_norm")[1:]
+        np.testing.assert_allclose(update, expected * heard.values(row, "gradient_norm"), rtol=1e-3)
 
 
 def test_a_run_that_diverges_ends_at_its_first_non_finite_loss_whatever_the_window(

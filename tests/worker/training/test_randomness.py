@@ -1,9 +1,21 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 from worker.training import randomness
 from worker.training.networks import Network
-from worker.training.randomness import DataOrder, DropoutMasks, Purpose, stream
+from worker.training.randomness import (
+    DataOrder,
+    DropoutMasks,
+    MixPartners,
+    MixShares,
+    Normals,
+    Purpose,
+    StepDraws,
+    stream,
+)
 
 
 def test_a_stream_is_a_function_of_seed_purpose_and_position() -> None:
@@ -39,6 +51,41 @@ def test_masks_do_not_depend_on_how_many_are_asked_for_at_once() -> None:
     assert not np.array_equal(whole[0], whole[1])
 
 
+def test_noise_and_mixing_do_not_depend_on_how_much_is_asked_for_at_once() -> None:
+    kinds: list[Callable[[], StepDraws[Any]]] = [
+        lambda: Normals(3, Purpose.INPUT_NOISE, 33),
+        lambda: MixPartners(3, 33),
+        lambda: MixShares(3, 0.4),
+    ]
+    for fresh in kinds:
+        whole, pieces = fresh().between(0, 150), fresh()
+        assert np.array_equal(whole[100:149], pieces.between(100, 149))
+        assert np.array_equal(whole[7], pieces.at(7))
+        assert not np.array_equal(whole[0], whole[1])
+
+
+def test_normals_are_standard_and_each_purpose_has_its_own() -> None:
+    inputs, weights = (Normals(3, p, 500).between(0, 200) for p in (Purpose.INPUT_NOISE, Purpose.WEIGHT_NOISE))
+    assert inputs.dtype == np.float32
+    assert abs(inputs.mean()) < 0.01
+    assert inputs.std() == pytest.approx(1, abs=0.01)
+    assert abs(np.corrcoef(inputs.ravel(), weights.ravel())[0, 1]) < 0.02
+
+
+def test_every_row_of_a_batch_is_the_partner_of_exactly_one() -> None:
+    partners = MixPartners(3, 20).between(0, 100)
+    assert (np.sort(partners, axis=1) == np.arange(20)).all()
+
+
+@pytest.mark.parametrize("alpha", [0.001, 0.2, 1.0, 8.0, 1000.0])
+def test_shares_of_the_partner_follow_a_beta_distribution(alpha: float) -> None:
+    shares = MixShares(3, alpha).between(0, 4_000)
+    assert shares.shape == (4_000, 1)
+    assert ((shares >= 0) & (shares <= 1)).all()
+    assert shares.mean() == pytest.approx(0.5, abs=0.03)
+    assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
+
+
 def test_initial_parameters_are_those_of_torch_linear_in_distribution() -> None:
     row = Network((100, 300, 7), "relu", dropout=False).initial(0)
     first, second = row[: 101 * 300], row[101 * 300 :]
@@ -56,4 +103,9 @@ def test_the_purposes_keep_their_numbers() -> None:
         "SHUFFLE": 4,
         "DROPOUT": 5,
         "DATA_NOISE": 6,
+        "INPUT_NOISE": 7,
+        "WEIGHT_NOISE": 8,
+        "MIX_PARTNERS": 9,
+        "MIX_SHARES": 10,
+        "LABEL_NOISE": 11,
     }

@@ -1,4 +1,4 @@
-"""Each regularizer against the same training written out in plain torch.nn, over 200 steps."""
+"""Each regularizer against the same training written out in plain torch.nn, over 200 steps, and the laws that hold."""
 
 import math
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from sklearn.linear_model import Lasso
 
 from models.spec.job import JobSpec
-from models.spec.plan import plan
-from models.spec.regularizers import L1, L2, Dropout, ElasticNet
+from tests.worker.training.plain import Plain
 from worker.training import datasets, networks
 from worker.training.boundary import Result
-from worker.training.randomness import DataOrder, DropoutMasks
+from worker.training.regularizers import relabel
 
 STEPS = 200
 SEED = 11
@@ -25,100 +24,63 @@ BASE: dict[str, Any] = {
     "budget": {"steps": STEPS},
     "record": {"every_steps": 1, "evaluate_every": 10},
 }
+CLASSES = BASE | {
+    "dataset": "breast_cancer",
+    "network": {"kind": "mlp", "hidden": [7], "activation": "tanh"},
+    "optimizer": {"kind": "sgd", "learning_rate": 0.1},
+}
+FULL = CLASSES | {"batch_size": "full", "optimizer": {"kind": "nesterov", "learning_rate": 0.05}}
 
-
-class Plain:
-    """One run by hand, from the same initial weights, batches and masks."""
-
-    def __init__(self, spec: JobSpec) -> None:
-        self.spec = spec
-        self.plan = plan(spec)
-        data = datasets.prepare([spec], [SEED], "cpu")
-        self.training = (data.training.inputs[0, :, :-1], data.training.targets[0])
-        self.validation = (data.validation.inputs[0, :, :-1], data.validation.targets[0])
-        network = networks.build(spec)
-        named = network.named(torch.from_numpy(network.initial(SEED)))
-        self.layers = [nn.Linear(i, o) for i, o in ((1, 16), (16, 8), (8, 1))]
-        for index, layer in enumerate(self.layers):
-            layer.load_state_dict({p: torch.from_numpy(named[f"layers.{index}.{p}"]) for p in ("weight", "bias")})
-        self.order = DataOrder(SEED, self.plan.training_rows)
-
-    def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
-        for index, layer in enumerate(self.layers[:-1]):
-            x = torch.tanh(layer(x))
-            if masks:
-                x = x * masks[index]
-        outputs: Tensor = self.layers[-1](x)
-        return outputs
-
-    def masks(self, step: int) -> list[Tensor]:
-        for regularizer in self.spec.regularizers:
-            if isinstance(regularizer, Dropout):
-                numbers = DropoutMasks(SEED, regularizer.probability, 16 * 24).between(step, step + 1)[0]
-                flat = torch.from_numpy(numbers)
-                return [flat[: 16 * 16].view(16, 16), flat[16 * 16 :].view(16, 8)]
-        return []
-
-    def penalty(self) -> Tensor:
-        total = torch.zeros(())
-        for regularizer in self.spec.regularizers:
-            for layer in self.layers:
-                absolute, square = layer.weight.abs().sum(), layer.weight.square().sum() / 2
-                match regularizer:
-                    case L1():
-                        total = total + regularizer.weight * absolute
-                    case L2():
-                        total = total + regularizer.weight * square
-                    case ElasticNet():
-                        r = regularizer.l1_ratio
-                        total = total + regularizer.weight * (r * absolute + (1 - r) * square)
-        return total
-
-    def losses(self) -> tuple[list[float], list[float]]:
-        """Train: the loss of every step, the validation loss of every tenth and of none."""
-        parameters = [p for layer in self.layers for p in layer.parameters()]
-        optimizer = torch.optim.SGD(parameters, 0.02, momentum=0.9)
-        losses, validation = [], [self.validation_loss()]
-        for step in range(STEPS):
-            epoch, offset = divmod(step, self.plan.steps_per_epoch)
-            rows = torch.from_numpy(self.order.epoch(epoch)[offset * 16 : offset * 16 + 16])
-            outputs = self.forward(self.training[0][rows], self.masks(step))
-            loss = nn.functional.mse_loss(outputs, self.training[1][rows]) + self.penalty()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(loss.item())
-            if (step + 1) % 10 == 0:
-                validation.append(self.validation_loss())
-        return losses, validation
-
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        return nn.functional.mse_loss(self.forward(self.validation[0], []), self.validation[1]).item()
-
-
-@pytest.mark.parametrize(
-    "regularizers",
+PENALTIES: list[list[Any]] = [
+    [],
+    [{"kind": "l1", "weight": 3e-3}],
+    [{"kind": "l1", "weight": 3e-3, "proximal": True}],
+    [{"kind": "l2", "weight": 1e-2}],
+    [{"kind": "elastic_net", "weight": 1e-2, "l1_ratio": 0.3}],
+]
+OTHERS: list[list[Any]] = [
+    [{"kind": "dropout", "probability": 0.2}],
+    [{"kind": "weight_noise", "standard_deviation": 0.05}],
+    [{"kind": "input_noise", "standard_deviation": 0.2}],
+    [{"kind": "mixup", "alpha": 0.4}],
+    [{"kind": "label_noise", "share": 0.3}],
+    [{"kind": "gradient_clipping", "maximum": 0.2}],
+    [{"kind": "gradient_clipping", "by": "value", "maximum": 0.05}],
+    [{"kind": "max_norm", "maximum": 0.8}],
+]
+TOGETHER: list[list[Any]] = [
+    [{"kind": "l1", "weight": 1e-3}, {"kind": "l2", "weight": 1e-3}, "elastic_net", "dropout"],
+    ["input_noise", "mixup", {"kind": "dropout", "probability": 0.1}, {"kind": "label_noise", "share": 0.05}],
     [
-        [],
-        [{"kind": "l1", "weight": 3e-3}],
-        [{"kind": "l2", "weight": 1e-2}],
-        [{"kind": "elastic_net", "weight": 1e-2, "l1_ratio": 0.3}],
-        [{"kind": "dropout", "probability": 0.2}],
-        [{"kind": "l1", "weight": 1e-3}, {"kind": "l2", "weight": 1e-3}, "elastic_net", "dropout"],
+        {"kind": "max_norm", "maximum": 0.9},
+        {"kind": "gradient_clipping", "maximum": 0.5},
+        {"kind": "l1", "weight": 2e-3, "proximal": True},
+        {"kind": "l2", "weight": 1e-3},
+        {"kind": "weight_noise", "standard_deviation": 0.02},
     ],
-    ids=str,
-)
-def test_training_equals_plain_torch(train_runs: Any, regularizers: list[Any]) -> None:
-    spec = BASE | {"regularizers": regularizers}
+]
+SMOOTH: list[list[Any]] = [[{"kind": "label_smoothing", "smoothing": 0.3}], ["label_smoothing", "mixup", "label_noise"]]
+
+
+def assert_equals_plain(train_runs: Any, spec: dict[str, Any]) -> None:
     heard = train_runs(spec, [SEED])
-    plain = Plain(JobSpec.model_validate(spec))
-    losses, validation = plain.losses()
+    plain = Plain(JobSpec.model_validate(spec), SEED)
+    losses, validation = plain.losses(every=10)
     np.testing.assert_allclose(heard.values(0, "train_loss"), losses, rtol=2e-3, atol=1e-5)
     np.testing.assert_allclose(heard.values(0, "validation_loss"), validation, rtol=2e-3, atol=1e-5)
-    for index, layer in enumerate(plain.layers):
-        weights = heard.weights(0)[f"layers.{index}.weight"]
-        np.testing.assert_allclose(weights, layer.weight.detach(), rtol=5e-3, atol=5e-4)
+    for name, weights in plain.named().items():
+        np.testing.assert_allclose(heard.weights(0)[name], weights, rtol=5e-3, atol=5e-4)
+
+
+@pytest.mark.parametrize("regularizers", PENALTIES + OTHERS + TOGETHER, ids=str)
+def test_training_on_values_equals_plain_torch(train_runs: Any, regularizers: list[Any]) -> None:
+    assert_equals_plain(train_runs, BASE | {"regularizers": regularizers})
+
+
+@pytest.mark.parametrize("regularizers", OTHERS + SMOOTH, ids=str)
+@pytest.mark.parametrize("base", [CLASSES, FULL], ids=["batches", "full"])
+def test_training_on_classes_equals_plain_torch(train_runs: Any, base: dict[str, Any], regularizers: list[Any]) -> None:
+    assert_equals_plain(train_runs, base | {"regularizers": regularizers})
 
 
 def stopping(**options: Any) -> dict[str, Any]:
@@ -168,3 +130,141 @@ def test_a_penalty_spares_the_biases(train_runs: Any) -> None:
     heavy = train_runs(data | {"regularizers": [{"kind": "l2", "weight": 5.0}]}, [0]).weights(0)
     assert np.array_equal(free["layers.0.bias"], heavy["layers.0.bias"])
     assert not np.array_equal(free["layers.0.weight"], heavy["layers.0.weight"])
+
+
+DIABETES: dict[str, Any] = {
+    "dataset": "diabetes",
+    "network": "linear",
+    "optimizer": {"kind": "gradient_descent", "learning_rate": 0.2},
+    "budget": {"steps": 3_000},
+}
+
+
+def test_the_proximal_step_finds_the_lasso_with_its_exact_zeros(train_runs: Any) -> None:
+    # scikit-learn halves the squared error, so its penalty is half of w.
+    l1 = {"kind": "l1", "weight": 0.2, "proximal": True}
+    found = train_runs(DIABETES | {"regularizers": [l1]}, [0]).weights(0)
+    data = datasets.prepare([JobSpec.model_validate(DIABETES)], [0], "cpu").training
+    lasso = Lasso(alpha=0.1, tol=1e-10).fit(data.inputs[0, :, :-1].double().numpy(), data.targets[0, :, 0].numpy())
+    np.testing.assert_allclose(found["layers.0.weight"][0], lasso.coef_, atol=1e-5)
+    assert np.array_equal(found["layers.0.weight"][0] == 0, lasso.coef_ == 0)
+    assert 3 < np.count_nonzero(lasso.coef_ == 0) < 8
+    by_gradient = train_runs(DIABETES | {"regularizers": [l1 | {"proximal": False}]}, [0]).weights(0)
+    assert np.all(by_gradient["layers.0.weight"])
+
+
+def test_the_proximal_step_goes_by_the_learning_rate_of_the_schedule(train_runs: Any) -> None:
+    l1 = {"kind": "l1", "weight": 1e-2, "proximal": True}
+    spec = BASE | {"regularizers": [l1], "schedule": {"kind": "step", "every_steps": 50, "gamma": 0.2}}
+    heard = train_runs(spec, [SEED])
+    plain = Plain(JobSpec.model_validate(spec), SEED)
+    losses, _ = plain.losses(every=10, rates=[0.02 * 0.2 ** (step // 50) for step in range(STEPS)])
+    np.testing.assert_allclose(heard.values(0, "train_loss"), losses, rtol=2e-3, atol=1e-5)
+    found = heard.weights(0)["layers.0.weight"]
+    np.testing.assert_allclose(found, plain.named()["layers.0.weight"], rtol=5e-3, atol=5e-4)
+
+
+def test_the_proximal_step_leaves_biases_alone(train_runs: Any) -> None:
+    one_step = CLASSES | {"budget": {"steps": 1}}
+    free = train_runs(one_step, [0]).weights(0)
+    heavy = train_runs(one_step | {"regularizers": [{"kind": "l1", "weight": 1e3, "proximal": True}]}, [0]).weights(0)
+    for layer in ("layers.0", "layers.1"):
+        assert np.array_equal(free[f"{layer}.bias"], heavy[f"{layer}.bias"])
+        assert not heavy[f"{layer}.weight"].any()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 17, 200])
+def test_no_unit_ever_has_more_than_its_max_norm(train_runs: Any, steps: int) -> None:
+    bounds = [0.3, 0.5]
+    given = CLASSES | {"budget": {"steps": steps}}
+    specs = [given | {"regularizers": [{"kind": "max_norm", "maximum": bound}]} for bound in bounds]
+    heard, free = train_runs(specs, [0, 1]), train_runs(given, [0, 1])
+    for row, bound in enumerate(bounds):
+        for layer in ("layers.0.weight", "layers.1.weight"):
+            norms = np.linalg.norm(heard.weights(row)[layer].astype(np.float64), axis=1)
+            assert norms.max() <= bound * (1 + 1e-6)
+        assert np.linalg.norm(free.weights(row)[layer], axis=1).max() > bound
+
+
+def test_a_clipped_gradient_is_no_longer_than_its_maximum_and_a_short_one_is_left_alone(train_runs: Any) -> None:
+    given = CLASSES | {"record": {"every_steps": 1, "evaluate_every": 1}}
+
+    def clipped(maximum: float) -> dict[str, Any]:
+        return given | {"regularizers": [{"kind": "gradient_clipping", "maximum": maximum}]}
+
+    heard = train_runs([clipped(0.25), clipped(1e3)], [SEED, SEED])
+    norms = heard.values(0, "gradient_norm")
+    assert norms.max() <= 0.25
+    assert norms.min() < 0.2
+    assert np.isclose(norms, 0.25, rtol=1e-4).sum() > 20
+    free = train_runs(given, [SEED])
+    assert heard.values(1, "train_loss").tobytes() == free.values(0, "train_loss").tobytes()
+
+
+def labels(dataset: str, shares: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training labels of the data, and those that runs of one seed see."""
+    regularizers = [[{"kind": "label_noise", "share": share}] for share in shares]
+    specs = [JobSpec.model_validate(BASE | {"dataset": dataset, "regularizers": part}) for part in regularizers]
+    given = datasets.prepare(specs, [4] * len(specs), "cpu").training.targets
+    seen = relabel(specs, [4] * len(specs), given)
+    assert seen is not None
+    return given, seen
+
+
+@pytest.mark.parametrize("dataset", ["digits", "breast_cancer", "diabetes"])
+def test_label_noise_makes_its_share_of_the_labels_wrong_and_more_of_it_adds_to_less(dataset: str) -> None:
+    shares = [0.0, 0.1, 0.25, 1.0]
+    given, seen = labels(dataset, shares)
+    wrong = (given != seen).any(2).numpy()
+    rows = wrong.shape[1]
+    if dataset != "diabetes":
+        assert wrong.sum(1).tolist() == [round(share * rows) for share in shares]
+        assert set(seen.sum(2).flatten().tolist()) == {1.0}
+        assert set(seen.flatten().tolist()) == {0.0, 1.0}
+    else:  # two patients may have the same progression
+        np.testing.assert_allclose(wrong.mean(1), shares, atol=0.02)
+        assert set(seen.flatten().tolist()) <= set(given.flatten().tolist())
+    for less, more in zip(range(3), range(1, 4), strict=True):
+        assert torch.equal(seen[less][wrong[less]], seen[more][wrong[less]])
+
+
+def test_every_wrong_class_is_as_likely_as_any_other() -> None:
+    given, seen = labels("digits", [1.0])
+    shift = (seen[0].argmax(1) - given[0].argmax(1)) % 10
+    counts = torch.bincount(shift, minlength=10)
+    assert counts[0] == 0
+    assert counts[1:].min() > 80
+    assert counts[1:].max() < 165
+
+
+NOISY: list[Any] = [
+    {"kind": "label_noise", "share": 0.4},
+    {"kind": "label_smoothing", "smoothing": 0.3},
+    {"kind": "mixup", "alpha": 1.0},
+    {"kind": "input_noise", "standard_deviation": 1.0},
+    {"kind": "weight_noise", "standard_deviation": 0.1},
+    {"kind": "dropout", "probability": 0.3},
+]
+
+
+@pytest.mark.parametrize("batch_size", [16, "full"])
+def test_evaluations_see_neither_noise_nor_smoothing_nor_mixing(train_runs: Any, batch_size: Any) -> None:
+    given = CLASSES | {"batch_size": batch_size, "record": {"evaluate_every": 100}}
+    heard = train_runs(given | {"regularizers": NOISY}, [SEED])
+    free = train_runs(given, [SEED])
+    plain = Plain(JobSpec.model_validate(given), SEED)
+    for index, layer in enumerate(plain.layers):
+        named = {p: torch.from_numpy(heard.weights(0)[f"layers.{index}.{p}"]) for p in ("weight", "bias")}
+        layer.load_state_dict(named)
+    outputs, targets = plain.forward(plain.training[0], []).detach(), plain.training[1]
+    right = (outputs.argmax(1) == targets.argmax(1)).double().mean().item()
+    assert heard.values(0, "validation_loss")[-1] == pytest.approx(plain.validation_loss(), rel=1e-4)
+    assert heard.values(0, "clean_train_accuracy")[-1] == pytest.approx(right, abs=1e-6)
+    before = {metric: heard.series[0][metric][0] for metric in ("validation_loss", "clean_train_loss")}
+    assert before == {metric: free.series[0][metric][0] for metric in before}
+
+
+def test_contenders_with_one_seed_see_the_same_batches_whatever_their_noise(train_runs: Any) -> None:
+    still = {"kind": "input_noise", "standard_deviation": 0.0}
+    free = train_runs(BASE, [SEED])
+    assert train_runs(BASE | {"regularizers": [still]}, [SEED]).bits(0) == free.bits(0)

@@ -1,0 +1,208 @@
+"""One run written out in plain torch.nn and autograd, with every regularizer, from the numbers that the run draws."""
+
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, mse_loss, softshrink
+
+from models.spec.job import JobSpec
+from models.spec.networks import MLP
+from models.spec.optimizers import SGD, Momentum, Nesterov
+from models.spec.plan import plan
+from models.spec.regularizers import (
+    L1,
+    L2,
+    Dropout,
+    ElasticNet,
+    GradientClipping,
+    InputNoise,
+    LabelNoise,
+    LabelSmoothing,
+    MaxNorm,
+    Mixup,
+    WeightNoise,
+)
+from worker.training import datasets, networks
+from worker.training.randomness import DataOrder, DropoutMasks, MixPartners, MixShares, Normals, Purpose, stream
+
+R = TypeVar("R")
+
+
+class Plain:
+    """One run by hand, from the same initial weights, batches, masks and noise. Its network is an MLP with tanh."""
+
+    def __init__(self, spec: JobSpec, seed: int) -> None:
+        assert isinstance(spec.network, MLP)
+        self.spec = spec
+        self.seed = seed
+        self.plan = plan(spec)
+        self.classes = spec.dataset.shape.task == "classification"
+        self.hidden = spec.network.hidden
+        data = datasets.prepare([spec], [seed], "cpu")
+        self.training = (data.training.inputs[0, :, :-1], self.mislabelled(data.training.targets[0]))
+        self.validation = (data.validation.inputs[0, :, :-1], data.validation.targets[0])
+        self.network = networks.build(spec)
+        named = self.network.named(torch.from_numpy(self.network.initial(seed)))
+        widths = self.network.widths
+        self.layers = [nn.Linear(i, o) for i, o in pairwise(widths)]
+        for index, layer in enumerate(self.layers):
+            layer.load_state_dict({p: torch.from_numpy(named[f"layers.{index}.{p}"]) for p in ("weight", "bias")})
+        self.order = DataOrder(seed, self.plan.training_rows)
+
+    def find(self, kind: type[R]) -> R | None:
+        return next((r for r in self.spec.regularizers if isinstance(r, kind)), None)
+
+    def mislabelled(self, targets: Tensor) -> Tensor:
+        noise = self.find(LabelNoise)
+        if noise is None:
+            return targets
+        rows, choices = len(targets), targets.shape[1] if self.classes else len(targets)
+        generator = stream(self.seed, Purpose.LABEL_NOISE)
+        order, shift = generator.permutation(rows), generator.integers(1, choices, size=(rows,))
+        wrong = targets.clone()
+        for row in order[: round(noise.share * rows)]:
+            if self.classes:
+                wrong[row] = 0
+                wrong[row, (int(targets[row].argmax()) + shift[row]) % choices] = 1
+            else:
+                wrong[row] = targets[(row + shift[row]) % rows]
+        return wrong
+
+    def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
+        for index, layer in enumerate(self.layers[:-1]):
+            x = torch.tanh(layer(x))
+            if masks:
+                x = x * masks[index]
+        outputs: Tensor = self.layers[-1](x)
+        return outputs
+
+    def masks(self, step: int) -> list[Tensor]:
+        dropout = self.find(Dropout)
+        if dropout is None:
+            return []
+        rows = self.plan.batch_rows
+        numbers = DropoutMasks(self.seed, dropout.probability, rows * sum(self.hidden)).between(step, step + 1)[0]
+        parts = np.split(numbers, np.cumsum([rows * width for width in self.hidden])[:-1])
+        return [torch.from_numpy(part).view(rows, width) for part, width in zip(parts, self.hidden, strict=True)]
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss of targets that nothing has mixed."""
+        if not self.classes:
+            return mse_loss(outputs, targets)
+        smoothing = self.find(LabelSmoothing)
+        return cross_entropy(outputs, targets.argmax(1), label_smoothing=smoothing.smoothing if smoothing else 0)
+
+    def batch_loss(self, step: int) -> Tensor:
+        epoch, offset = divmod(step, self.plan.steps_per_epoch)
+        size = self.plan.batch_rows
+        x, y = self.training
+        if self.spec.batch_size != "full":
+            rows = torch.from_numpy(self.order.epoch(epoch)[offset * size : (offset + 1) * size])
+            x, y = x[rows], y[rows]
+        share, partners = 1.0, torch.arange(size)
+        if mixup := self.find(Mixup):
+            share = 1 - float(MixShares(self.seed, mixup.alpha).at(step)[0])
+            partners = torch.from_numpy(MixPartners(self.seed, size).at(step))
+            x = share * x + (1 - share) * x[partners]
+        if noise := self.find(InputNoise):
+            drawn = torch.from_numpy(Normals(self.seed, Purpose.INPUT_NOISE, x.numel()).at(step))
+            x = x + noise.standard_deviation * drawn.view_as(x)
+        outputs = self.forward(x, self.masks(step))
+        if mixup and not self.classes:
+            return self.loss(outputs, share * y + (1 - share) * y[partners])
+        return share * self.loss(outputs, y) + (1 - share) * self.loss(outputs, y[partners])
+
+    def penalty(self) -> Tensor:
+        total = torch.zeros(())
+        for regularizer in self.spec.regularizers:
+            for layer in self.layers:
+                absolute, square = layer.weight.abs().sum(), layer.weight.square().sum() / 2
+                match regularizer:
+                    case L1(proximal=True):
+                        total = total + regularizer.weight * absolute.detach()
+                    case L1():
+                        total = total + regularizer.weight * absolute
+                    case L2():
+                        total = total + regularizer.weight * square
+                    case ElasticNet():
+                        r = regularizer.l1_ratio
+                        total = total + regularizer.weight * (r * absolute + (1 - r) * square)
+        return total
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        parameters = [p for layer in self.layers for p in layer.parameters()]
+        match self.spec.optimizer:
+            case SGD(learning_rate=rate):
+                return torch.optim.SGD(parameters, rate)
+            case Momentum(learning_rate=rate, momentum=momentum):
+                return torch.optim.SGD(parameters, rate, momentum=momentum)
+            case Nesterov(learning_rate=rate, momentum=momentum):
+                return torch.optim.SGD(parameters, rate, momentum=momentum, nesterov=True)
+        raise AssertionError(self.spec.optimizer)
+
+    @torch.no_grad()
+    def perturb(self, step: int) -> list[Tensor]:
+        """Add the weight noise; the weights without it."""
+        clean = [layer.weight.clone() for layer in self.layers]
+        if noise := self.find(WeightNoise):
+            drawn = Normals(self.seed, Purpose.WEIGHT_NOISE, self.network.parameters).at(step)
+            for layer, block in zip(self.layers, self.network.blocks(torch.from_numpy(drawn)[None]), strict=True):
+                layer.weight += noise.standard_deviation * block[0, :-1].T
+        return clean
+
+    @torch.no_grad()
+    def project(self, rate: float) -> None:
+        for layer in self.layers:
+            if (l1 := self.find(L1)) and l1.proximal:
+                layer.weight.copy_(softshrink(layer.weight, rate * l1.weight))
+            if bound := self.find(MaxNorm):
+                layer.weight.copy_(layer.weight.renorm(2, 0, bound.maximum))
+
+    def losses(self, every: int, rates: list[float] | None = None) -> tuple[list[float], list[float]]:
+        """Train: the loss of each update, and the validation loss of none and of every so many."""
+        optimizer = self.optimizer()
+        losses, validation = [], [self.validation_loss()]
+        for step in range(self.plan.steps):
+            if rates is not None:
+                optimizer.param_groups[0]["lr"] = rates[step]
+            optimizer.zero_grad()
+            clean = self.perturb(step)
+            loss = self.batch_loss(step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            with torch.no_grad():
+                for layer, weight in zip(self.layers, clean, strict=True):
+                    layer.weight.copy_(weight)
+            penalty = self.penalty()
+            if penalty.requires_grad:
+                penalty.backward()  # type: ignore[no-untyped-call]
+            self.clip()
+            optimizer.step()
+            self.project(optimizer.param_groups[0]["lr"])
+            losses.append(loss.item() + penalty.item())
+            if (step + 1) % every == 0:
+                validation.append(self.validation_loss())
+        return losses, validation
+
+    def clip(self) -> None:
+        parameters = [p for layer in self.layers for p in layer.parameters()]
+        match self.find(GradientClipping):
+            case GradientClipping(by="norm", maximum=maximum):
+                nn.utils.clip_grad_norm_(parameters, maximum)
+            case GradientClipping(by="value", maximum=maximum):
+                nn.utils.clip_grad_value_(parameters, maximum)
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        outputs, targets = self.forward(self.validation[0], []), self.validation[1]
+        loss = cross_entropy(outputs, targets.argmax(1)) if self.classes else mse_loss(outputs, targets)
+        return loss.item()
+
+    def named(self) -> dict[str, Any]:
+        return {
+            f"layers.{index}.{name}": np.asarray(value.detach())
+            for index, layer in enumerate(self.layers)
+            for name, value in layer.named_parameters()
+        }

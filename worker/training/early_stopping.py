@@ -1,0 +1,174 @@
+"""Early stopping: after every evaluation, which runs have trained enough, and which weights they keep."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.spec.regularizers import EarlyStopping
+
+Losses = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class Stopping(ABC):
+    """A criterion, and the weights of each run's best evaluation."""
+
+    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
+        self._rules = list(rules)
+        self._best = np.full(len(rules), np.inf)
+        self._weights = theta.clone() if rules[0].restore_best else None
+
+    def _of_rules(self, field: str) -> Losses:
+        return np.array([getattr(rule, field) for rule in self._rules], np.float64)
+
+    def hear(
+        self, validation_loss: NDArray[np.float32], training_loss: NDArray[np.float32], theta: Tensor
+    ) -> NDArray[np.bool_]:
+        """Take in an evaluation, (K,) each, the first before any update; which runs are to stop, (K,)."""
+        improved = validation_loss < self._best - self._of_rules("min_delta")
+        self._best = np.where(improved, validation_loss, self._best)
+        if self._weights is not None:
+            rows = torch.from_numpy(np.flatnonzero(improved)).to(theta.device)
+            self._weights[rows] = theta[rows]
+        # A loss of zero makes quotients infinite or NaN; neither needs a warning, and NaN never stops a run.
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return self._judge(validation_loss.astype(np.float64), training_loss.astype(np.float64), improved)
+
+    @abstractmethod
+    def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:
+        """Which runs are to stop, (K,)."""
+
+    def _generalization_loss(self, validation: Losses) -> Losses:
+        """Prechelt's GL, in percent."""
+        percent: Losses = 100 * (validation / self._best - 1)
+        return percent
+
+    def weights(self, theta: Tensor) -> Tensor:
+        """The rows to keep at the end: the best where the spec restores them, else the last."""
+        return theta if self._weights is None else self._weights
+
+    def select(self, rows: Tensor) -> None:
+        """Keep some runs."""
+        keep = rows.cpu().numpy()
+        self._rules = [self._rules[k] for k in keep]
+        self._best = self._best[keep]
+        if self._weights is not None:
+            self._weights = self._weights.index_select(0, rows)
+        self._keep(keep)
+
+    @abstractmethod
+    def _keep(self, keep: NDArray[np.int64]) -> None:
+        """Keep some runs' state of the criterion."""
+
+
+class Patience(Stopping):
+    """Stops after so many evaluations without improvement."""
+
+    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
+        super().__init__(rules, theta)
+        self._waited = np.zeros(len(rules), np.int64)
+
+    def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
+        self._waited = np.where(improved, 0, self._waited + 1)
+        stop: Flags = self._waited >= self._of_rules("patience")
+        return stop
+
+    def _keep(self, keep: NDArray[np.int64]) -> None:
+        self._waited = self._waited[keep]
+
+
+class GeneralizationLoss(Stopping):
+    """GL: stops as soon as GL > α."""
+
+    def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
+        stop: Flags = self._generalization_loss(validation) > self._of_rules("threshold")
+        return stop
+
+    def _keep(self, keep: NDArray[np.int64]) -> None:
+        pass
+
+
+class OverStrips(Stopping):
+    """A criterion that looks at the end of each strip of k evaluations."""
+
+    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
+        super().__init__(rules, theta)
+        self._strip = rules[0].strip
+        self._heard = -1
+        """Evaluations after the one before the first update."""
+
+    def _ends_strip(self) -> bool:
+        return self._heard % self._strip == 0
+
+
+class ProgressQuotient(OverStrips):
+    """PQ: stops at the end of a strip with GL / P > α, where P = 1000 (Σ E_train / (k min E_train) − 1) over the strip.
+
+    Training that no longer moves has P = 0: any GL > 0 stops it.
+    """
+
+    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
+        super().__init__(rules, theta)
+        self._begin_strip(len(rules))
+
+    def _begin_strip(self, runs: int) -> None:
+        self._sum = np.zeros(runs)
+        self._lowest = np.full(runs, np.inf)
+
+    def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
+        self._heard += 1
+        if self._heard == 0:
+            return np.zeros(len(validation), np.bool_)
+        self._sum = self._sum + training
+        self._lowest = np.minimum(self._lowest, training)
+        if not self._ends_strip():
+            return np.zeros(len(validation), np.bool_)
+        # A mean is never below its lowest part, whatever round-off makes of it.
+        progress = 1000 * np.maximum(self._sum / (self._strip * self._lowest) - 1, 0)
+        self._begin_strip(len(validation))
+        stop: Flags = self._generalization_loss(validation) / progress > self._of_rules("threshold")
+        return stop
+
+    def _keep(self, keep: NDArray[np.int64]) -> None:
+        self._sum, self._lowest = self._sum[keep], self._lowest[keep]
+
+
+class SuccessiveIncreases(OverStrips):
+    """UP: stops at the end of the s-th strip in a row that ends with a higher validation loss than the one before."""
+
+    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
+        super().__init__(rules, theta)
+        self._before = np.full(len(rules), np.inf)
+        self._increases = np.zeros(len(rules), np.int64)
+
+    def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
+        self._heard += 1
+        if not self._ends_strip():
+            return np.zeros(len(validation), np.bool_)
+        self._increases = np.where(validation > self._before, self._increases + 1, 0)
+        self._before = validation
+        stop: Flags = self._increases >= self._of_rules("increases")
+        return stop
+
+    def _keep(self, keep: NDArray[np.int64]) -> None:
+        self._before, self._increases = self._before[keep], self._increases[keep]
+
+
+def build(rules: Sequence[EarlyStopping], theta: Tensor) -> Stopping:
+    """The criterion of a cohort, one rule a run."""
+    match rules[0].criterion:
+        case "patience":
+            return Patience(rules, theta)
+        case "generalization_loss":
+            return GeneralizationLoss(rules, theta)
+        case "progress_quotient":
+            return ProgressQuotient(rules, theta)
+        case "successive_increases":
+            return SuccessiveIncreases(rules, theta)
+        case _:
+            assert_never(rules[0].criterion)

@@ -1,0 +1,115 @@
+"""What every update rule on θ (K, P) has: its hyperparameters as columns, and its state.
+
+A hyperparameter is a column: a (K, 1) tensor where the runs differ, a Python number where they agree. The kernels round
+both to the same float32, so a run's bits do not depend on which of the two its cohort uses.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.spec.optimizers import Optimizer
+from worker.training.schedules import Rates, Values
+
+Column = float | Tensor
+
+STEPS_TABULATED_AT_ONCE = 256
+
+
+def column(values: Values, device: torch.device) -> Column:
+    """One value a run, (K,), as the kernels take it."""
+    if (values == values[0]).all():
+        return float(values[0])
+    return torch.from_numpy(values.astype(np.float32)).to(device)[:, None]
+
+
+class Table:
+    """Columns that change with the step, worked out in float64 for many steps at once."""
+
+    def __init__(self, formula: Callable[[Values], Iterable[Values]], device: torch.device) -> None:
+        self._formula = formula
+        self._device = device
+        self._first = 0
+        self._columns: list[tuple[Column, ...]] = []
+
+    def at(self, step: int) -> tuple[Column, ...]:
+        """The columns of one step, counted from 1."""
+        index = step - self._first
+        if not 0 <= index < len(self._columns):
+            self._first, index = step, 0
+            steps = np.arange(step, step + STEPS_TABULATED_AT_ONCE, dtype=np.float64)[:, None]
+            tables = [self._tabulate(values) for values in self._formula(steps)]
+            self._columns = list(zip(*tables, strict=True))
+        return self._columns[index]
+
+    def _tabulate(self, values: Values) -> list[Column]:
+        """Values (S, K) to S columns."""
+        if (values == values[:, :1]).all():
+            return list(values[:, 0].tolist())
+        return list(torch.from_numpy(values.astype(np.float32)).to(self._device)[:, :, None].unbind(0))
+
+
+class Rule(ABC):
+    """An update rule with its state: a few more matrices of the shape of θ."""
+
+    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates, *, states: int) -> None:
+        self._specs = list(specs)
+        self.rates = rates
+        self._device = theta.device
+        self._states = [torch.zeros_like(theta) for _ in range(states)]
+        self._scratch = torch.empty_like(theta)
+        self._another = torch.empty_like(theta)
+        self._prepare()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Lay out the hyperparameters of the present runs as columns."""
+
+    @abstractmethod
+    def step(self, theta: Tensor, gradient: Tensor, step: int) -> None:
+        """Update θ in place; `step` counts from 1."""
+
+    def select(self, rows: Tensor) -> None:
+        """Keep some runs."""
+        keep = rows.tolist()
+        self._specs, self.rates = [self._specs[k] for k in keep], self.rates.select(keep)
+        self._states = [state.index_select(0, rows) for state in self._states]
+        self._scratch = self._scratch[: len(rows)].clone()
+        self._another = self._another[: len(rows)].clone()
+        self._prepare()
+
+    def _values(self, name: str) -> Values:
+        return np.array([getattr(spec, name) for spec in self._specs], np.float64)
+
+    def _table(self, formula: Callable[[Values], Iterable[Values]]) -> Table:
+        return Table(formula, self._device)
+
+    def _descending_rates(self) -> Table:
+        """One column: −η of the step."""
+        return self._table(lambda steps: [-self.rates.at(steps)])
+
+    def _column(self, values: Values) -> Column:
+        return column(values, self._device)
+
+    def _descend(self, theta: Tensor, direction: Tensor, rate: Column) -> None:
+        """θ ← θ + rate · direction."""
+        if isinstance(rate, float):
+            theta.add_(direction, alpha=rate)
+        else:
+            theta.addcmul_(direction, rate)
+
+    def _descend_scaled(self, theta: Tensor, numerator: Tensor, denominator: Tensor, rate: Column) -> None:
+        """θ ← θ + rate · numerator / denominator."""
+        if isinstance(rate, float):
+            theta.addcdiv_(numerator, denominator, value=rate)
+        else:
+            torch.mul(numerator, rate, out=self._another)
+            theta.addcdiv_(self._another, denominator)
+
+    def _average_squares(self, average: Tensor, values: Tensor, share: Column) -> None:
+        """Move the running average of squares: s ← s + share · (values² − s)."""
+        torch.mul(values, values, out=self._scratch)
+        average.lerp_(self._scratch, share)
