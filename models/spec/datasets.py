@@ -17,6 +17,9 @@ class DatasetShape:
     task: Literal["regression", "classification"]
     outputs: int
     """Classes of a classification, target columns of a regression."""
+    grid: tuple[int, ...] = ()
+    """How the features lie beside each other: (channels, height, width) of an image, (channels, length) of a series;
+    empty where their order means nothing."""
 
 
 class Measured(Component):
@@ -167,7 +170,7 @@ class MNIST1D(Component):
 
     @property
     def shape(self) -> DatasetShape:
-        return DatasetShape(rows=5000, features=40, task="classification", outputs=10)
+        return DatasetShape(rows=5000, features=40, task="classification", outputs=10, grid=(1, 40))
 
 
 class Digits(Measured):
@@ -177,7 +180,7 @@ class Digits(Measured):
 
     @property
     def shape(self) -> DatasetShape:
-        return DatasetShape(rows=1797, features=64, task="classification", outputs=10)
+        return DatasetShape(rows=1797, features=64, task="classification", outputs=10, grid=(1, 8, 8))
 
 
 class BreastCancer(Measured):
