@@ -29,54 +29,22 @@ class Measured(Component):
     """Zero mean and unit variance per feature, over the training rows of each run."""
 
 
-class Sine(Component):
-    """One-dimensional regression: y = sin(frequency · x) + noise, x evenly spaced on [−3, 3].
+class Curve(Component):
+    """A function of one number, with noise on its values."""
 
-    The noise is Gaussian and belongs to the data set, not to the run: every run of every job sees the same rows.
-    """
-
-    kind: Literal["sine"] = "sine"
     samples: int = Field(1000, ge=10, le=1_000_000)
     """Rows."""
     noise: float = Field(0.1, ge=0, le=10)
     """Standard deviation of the Gaussian noise on y."""
-    frequency: float = Field(2.0, gt=0, le=100)
-    """Angular frequency, radians per unit of x."""
 
     @property
     def shape(self) -> DatasetShape:
         return DatasetShape(rows=self.samples, features=1, task="regression", outputs=1)
 
 
-class Polynomial(Component):
-    """One-dimensional regression: y = Σₖ coefficientsₖ · xᵏ + noise, x evenly spaced on [−1, 1].
+class TwoShapes(Component):
+    """Two shapes in the plane, one a class, with noise on their points."""
 
-    The noise is Gaussian and belongs to the data set: every run of every job sees the same rows.
-    """
-
-    kind: Literal["polynomial"] = "polynomial"
-    samples: int = Field(1000, ge=10, le=1_000_000)
-    """Rows."""
-    noise: float = Field(0.1, ge=0, le=10)
-    """Standard deviation of the Gaussian noise on y."""
-    coefficients: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field(
-        (0.0, -1.0, 0.0, 2.0), min_length=1, max_length=21
-    )
-    """From the constant upwards, so that [0, −1, 0, 2] is y = 2x³ − x: 1 to 21 of them, each between ±1,000."""
-
-    @property
-    def shape(self) -> DatasetShape:
-        return DatasetShape(rows=self.samples, features=1, task="regression", outputs=1)
-
-
-class Moons(Component):
-    """Two interleaved half circles of radius 1 in the plane, one a class, with half of the rows each.
-
-    Evenly spaced angles t on [0, π] put the one at (cos t, sin t) and the other at (1 − cos t, ½ − sin t), as
-    scikit-learn's `make_moons` does. The noise belongs to the data set: every run of every job sees the same rows.
-    """
-
-    kind: Literal["moons"] = "moons"
     samples: int = Field(1000, ge=10, le=1_000_000)
     """Rows."""
     noise: float = Field(0.1, ge=0, le=10)
@@ -87,7 +55,41 @@ class Moons(Component):
         return DatasetShape(rows=self.samples, features=2, task="classification", outputs=2)
 
 
-class Circles(Component):
+class Sine(Curve):
+    """One-dimensional regression: y = sin(frequency · x) + noise, x evenly spaced on [−3, 3].
+
+    The noise is Gaussian and belongs to the data set, not to the run: every run of every job sees the same rows.
+    """
+
+    kind: Literal["sine"] = "sine"
+    frequency: float = Field(2.0, gt=0, le=100)
+    """Angular frequency, radians per unit of x."""
+
+
+class Polynomial(Curve):
+    """One-dimensional regression: y = Σₖ coefficientsₖ · xᵏ + noise, x evenly spaced on [−1, 1].
+
+    The noise is Gaussian and belongs to the data set: every run of every job sees the same rows.
+    """
+
+    kind: Literal["polynomial"] = "polynomial"
+    coefficients: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field(
+        (0.0, -1.0, 0.0, 2.0), min_length=1, max_length=21
+    )
+    """From the constant upwards, so that [0, −1, 0, 2] is y = 2x³ − x: 1 to 21 of them, each between ±1,000."""
+
+
+class Moons(TwoShapes):
+    """Two interleaved half circles of radius 1 in the plane, one a class, with half of the rows each.
+
+    Evenly spaced angles t on [0, π] put the one at (cos t, sin t) and the other at (1 − cos t, ½ − sin t), as
+    scikit-learn's `make_moons` does. The noise belongs to the data set: every run of every job sees the same rows.
+    """
+
+    kind: Literal["moons"] = "moons"
+
+
+class Circles(TwoShapes):
     """Two circles about the origin of the plane, one of radius 1 and one inside it, one a class, with half of the rows
     each.
 
@@ -96,16 +98,8 @@ class Circles(Component):
     """
 
     kind: Literal["circles"] = "circles"
-    samples: int = Field(1000, ge=10, le=1_000_000)
-    """Rows."""
-    noise: float = Field(0.1, ge=0, le=10)
-    """Standard deviation of the Gaussian noise on both coordinates."""
     inner_radius: float = Field(0.5, gt=0, lt=1)
     """Radius of the inner circle; that of the outer one is 1."""
-
-    @property
-    def shape(self) -> DatasetShape:
-        return DatasetShape(rows=self.samples, features=2, task="classification", outputs=2)
 
 
 class Spirals(Component):
