@@ -17,6 +17,7 @@ from descent.console import INTERRUPTED, Json, err, out, print_json
 from descent.references import find_job
 from models.answers import Job, MetricSummary, Run
 from models.metrics import DEFAULT_METRIC
+from models.spec.optimizers import SAM, Optimizer
 from models.status import RunStatus
 
 PATIENCE_SECONDS = 2.0
@@ -88,7 +89,8 @@ def show(reference: Reference, as_json: Json = False) -> None:
         ("data", f"{job.spec.dataset.kind}, batches of {job.spec.batch_size}"),
         ("network", job.spec.network.kind),
         ("steps a run", f"{job.progress.total // max(1, len(runs)):,}"),
-        ("optimizer", f"{job.spec.optimizer.kind}, learning rate {job.spec.optimizer.learning_rate:g}"),
+        ("optimizer", f"{_rule(job.spec.optimizer)}, learning rate {job.spec.optimizer.learning_rate:g}"),
+        ("schedule", job.spec.schedule.kind),
         ("regularizers", ", ".join(regularizer.kind for regularizer in job.spec.regularizers)),
         ("spec hash", job.spec_hash[:12]),
         ("tags", ", ".join(job.tags)),
@@ -99,6 +101,10 @@ def show(reference: Reference, as_json: Json = False) -> None:
             facts.add_row(Text(name, style="dim"), Text(str(value)))
     out.print(Group(Text(job.name or job.id, style="bold"), facts, Text(), _table_of_runs(runs)))
     _warn(job)
+
+
+def _rule(optimizer: Optimizer) -> str:
+    return f"sam over {optimizer.base.kind}" if isinstance(optimizer, SAM) else optimizer.kind
 
 
 def watch(reference: Reference, as_json: Json = False) -> None:

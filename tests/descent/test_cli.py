@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from descent.cli import app
+from models.spec.job import JobSpec
 from tests.descent.conftest import Answer, Request, Service, make_job, make_metrics, make_page, make_run, problem
 
 ENDED: dict[str, Any] = {"status": "succeeded", "is_terminal": True, "runs_by_status": {"succeeded": 1}}
@@ -90,6 +91,16 @@ def test_a_job_is_meant_by_name_by_id_or_by_the_beginning_of_its_id(at_the_servi
         assert part in shown.stdout
     as_json = json.loads(descent("show", reference, "--json").stdout)
     assert as_json["runs"][0]["summary"] == summary
+
+
+def test_a_shown_job_names_its_schedule_and_the_rule_under_sam(at_the_service: Service) -> None:
+    given = {"dataset": "sine", "optimizer": {"kind": "sam", "base": "adam"}, "schedule": "cosine"}
+    job = make_job(spec=JobSpec.model_validate(given).model_dump(mode="json"))
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(body=job))
+    at_the_service.on("GET", "/v1/jobs/job_1/runs", Answer(body=make_page(make_run())))
+    shown = descent("show", "job_1").stdout
+    for part in ("sam over adam, learning rate 0.001", "cosine"):
+        assert part in shown
 
 
 def test_a_name_that_several_jobs_share_is_answered_with_their_ids(at_the_service: Service) -> None:
