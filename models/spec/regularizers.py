@@ -4,12 +4,12 @@ They act in training alone: every evaluation is without noise, mixing and smooth
 w is the regularizer's `weight`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.spec.component import BareName, Component, Fraction, PerRun, PositiveRate, Weight
-from models.spec.optimizers import SGD, GradientDescent, Momentum, Nesterov, Optimizer
+from models.spec.optimizers import SAM, SGD, GradientDescent, Momentum, Nesterov, Optimizer
 
 
 class _Regularizer(Component):
@@ -32,9 +32,10 @@ class L1(_Regularizer):
     gradient_descent, sgd, momentum, nesterov."""
 
     def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
-        if self.proximal and not isinstance(optimizer, GradientDescent | SGD | Momentum | Nesterov):
+        rule = optimizer.base if isinstance(optimizer, SAM) else optimizer
+        if self.proximal and not isinstance(rule, GradientDescent | SGD | Momentum | Nesterov):
             return (
-                f'proximal l1 needs one step size for all weights, and "{optimizer.kind}" scales each of its own: '
+                f'proximal l1 needs one step size for all weights, and "{rule.kind}" scales each of its own: '
                 "take gradient_descent, sgd, momentum or nesterov, or leave proximal out"
             )
         return None
@@ -168,6 +169,25 @@ class EarlyStopping(_Regularizer):
     """What counts as an improvement: a loss lower than the best by more than this."""
     restore_best: bool = True
     """Keep the weights of the best evaluation rather than the last."""
+
+    @model_validator(mode="after")
+    def _fields_are_those_of_the_criterion(self) -> Self:
+        # By value, as a normalized spec spells out every default.
+        for name, criteria in _CRITERIA_OF.items():
+            if self.criterion not in criteria and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f'{name} means nothing to the criterion "{self.criterion}": leave it out, or take '
+                    + " or ".join(f'"{criterion}"' for criterion in criteria)
+                )
+        return self
+
+
+_CRITERIA_OF = {
+    "patience": ("patience",),
+    "threshold": ("generalization_loss", "progress_quotient"),
+    "strip": ("progress_quotient", "successive_increases"),
+    "increases": ("successive_increases",),
+}
 
 
 Regularizer = Annotated[

@@ -108,7 +108,7 @@ def test_label_smoothing_is_for_classes_only(dataset: str) -> None:
 
 
 PROXIMAL = {"kind": "l1", "proximal": True}
-ONE_STEP_SIZE = {"gradient_descent", "sgd", "momentum", "nesterov"}
+ONE_STEP_SIZE = {"gradient_descent", "sgd", "momentum", "nesterov", "sam"}  # sam's base is momentum unless said
 
 
 @pytest.mark.parametrize("kind", [c.model_fields["kind"].default for c in choices(Optimizer)])
@@ -118,6 +118,30 @@ def test_a_proximal_step_needs_one_step_size_for_all_weights(kind: str) -> None:
         assert spec(optimizer=kind, regularizers=[PROXIMAL]).regularizers == (L1(proximal=True),)
     else:
         assert f'"{kind}"' in refusal(optimizer=kind, regularizers=[PROXIMAL])[1]
+        if kind in {c.model_fields["kind"].default for c in choices(BaseRule)}:
+            aware = {"kind": "sam", "base": kind}
+            assert f'"{kind}"' in refusal(optimizer=aware, regularizers=[PROXIMAL])[1]
+
+
+@pytest.mark.parametrize(
+    ("criterion", "field", "value", "remedy"),
+    [
+        ("patience", "threshold", 3, '"generalization_loss" or "progress_quotient"'),
+        ("patience", "strip", 1, '"progress_quotient" or "successive_increases"'),
+        ("generalization_loss", "patience", 3, 'take "patience"'),
+        ("generalization_loss", "strip", 1, '"progress_quotient"'),
+        ("progress_quotient", "increases", 2, 'take "successive_increases"'),
+        ("successive_increases", "threshold", 3, '"generalization_loss"'),
+    ],
+)
+def test_a_field_of_another_stopping_criterion_is_refused(criterion: str, field: str, value: int, remedy: str) -> None:
+    stopping = {"kind": "early_stopping", "criterion": criterion}
+    default = EarlyStopping.model_fields[field].default
+    assert spec(regularizers=[stopping | {field: default}]) == spec(regularizers=[stopping])
+    place, words = refusal(regularizers=[stopping | {field: value}])
+    assert place == "regularizers/0/early_stopping"
+    assert f'{field} means nothing to the criterion "{criterion}"' in words
+    assert remedy in words
 
 
 @pytest.mark.parametrize(
@@ -201,6 +225,9 @@ def test_what_lies_outside_its_bounds_is_refused(place: str, accepted: list[obje
         assert refusal(**{field: value})[0] == place, value
 
 
+STRIPS = {"kind": "early_stopping", "criterion": "successive_increases"}
+
+
 @pytest.mark.parametrize(
     ("family", "accepted", "refused"),
     [
@@ -239,7 +266,7 @@ def test_what_lies_outside_its_bounds_is_refused(place: str, accepted: list[obje
         ("regularizer", {"kind": "mixup", "alpha": 1e-3}, {"kind": "mixup", "alpha": 0}),
         ("regularizer", {"kind": "max_norm", "maximum": 1e-9}, {"kind": "max_norm", "maximum": 0}),
         ("regularizer", {"kind": "gradient_clipping", "by": "value"}, {"kind": "gradient_clipping", "by": "size"}),
-        ("regularizer", {"kind": "early_stopping", "strip": 1}, {"kind": "early_stopping", "strip": 0}),
+        ("regularizer", STRIPS | {"strip": 1}, STRIPS | {"strip": 0}),
         ("regularizer", {"kind": "early_stopping", "patience": 1}, {"kind": "early_stopping", "patience": 0}),
         ("evaluation", {"kind": "holdout", "test": 0}, {"kind": "holdout", "validation": 0}),
         ("evaluation", {"kind": "holdout", "test": 0.79}, {"kind": "holdout", "test": 0.8}),
@@ -418,6 +445,10 @@ def components(family: Any) -> st.SearchStrategy[dict[str, Any]]:
         fields = {name: values(field) for name, field in component.model_json_schema()["properties"].items()}
         if "base" in fields:
             fields["base"] = components(BaseRule)
+        if component is EarlyStopping:
+            # What belongs to the other criteria is refused.
+            fields = {name: field for name, field in fields.items() if name not in ("threshold", "strip", "increases")}
+            fields["criterion"] = st.just("patience")
         kinds.append(st.fixed_dictionaries({"kind": fields.pop("kind")}, optional=fields))
     return st.one_of(kinds)
 

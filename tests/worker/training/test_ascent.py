@@ -45,6 +45,7 @@ def losses(spec: JobSpec, seed: int) -> list[float]:
         if penalty.requires_grad:
             plain.penalty().backward()  # type: ignore[no-untyped-call]
         base.step()
+        plain.project(optimizer.learning_rate)
         found.append(loss.item() + penalty.item())
     return found
 
@@ -55,8 +56,12 @@ def losses(spec: JobSpec, seed: int) -> list[float]:
         {"optimizer": {"kind": "sam", "base": MOMENTUM, "rho": 0.1}},
         {"optimizer": {"kind": "sam", "base": MOMENTUM, "rho": 0.5, "adaptive": True}},
         {"optimizer": {"kind": "sam", "base": MOMENTUM}, "regularizers": ["dropout", {"kind": "l2", "weight": 0.01}]},
+        {
+            "optimizer": {"kind": "sam", "base": MOMENTUM},
+            "regularizers": [{"kind": "l1", "weight": 0.01, "proximal": True}],
+        },
     ],
-    ids=["plain", "adaptive", "dropout and penalty"],
+    ids=["plain", "adaptive", "dropout and penalty", "proximal"],
 )
 def test_sharpness_aware_training_equals_plain_torch(train_runs: Any, changes: dict[str, Any]) -> None:
     heard = train_runs(BASE | changes, [3, 4])

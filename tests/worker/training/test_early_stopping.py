@@ -67,20 +67,27 @@ def test_successive_increases_counts_strips_that_end_higher_than_the_one_before(
     assert stops(UP | {"strip": 2, "increases": 4}, validation) == []
 
 
-@pytest.mark.parametrize("criterion", [GL, PQ | {"strip": 2}, UP | {"strip": 2}, {}])
+@pytest.mark.parametrize("criterion", [GL, PQ | {"strip": 2}, UP | {"strip": 2}, {"patience": 100}])
 def test_losses_of_zero_and_those_that_are_not_finite_stop_nobody_and_warn_nobody(criterion: dict[str, Any]) -> None:
-    stops(criterion | {"patience": 100}, [0.0, 0.0, 1.0, float("nan"), float("inf"), 0.0])
-    assert stops(criterion | {"patience": 100}, [float("nan")] * 7) == []
+    stops(criterion, [0.0, 0.0, 1.0, float("nan"), float("inf"), 0.0])
+    assert stops(criterion, [float("nan")] * 7) == []
 
 
-@pytest.mark.parametrize("criterion", [{}, GL, PQ | {"strip": 2}, UP | {"strip": 2}])
-def test_each_run_has_its_own_thresholds_and_keeps_them_when_neighbours_leave(criterion: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("criterion", "field", "values"),
+    [
+        ({}, "patience", (1, 2, 3, 5)),
+        (GL, "threshold", (0.05, 0.2, 5, 20)),
+        (PQ | {"strip": 2}, "threshold", (0.05, 0.2, 5, 20)),
+        (UP | {"strip": 2}, "increases", (1, 2, 1, 3)),
+    ],
+)
+def test_each_run_has_its_own_thresholds_and_keeps_them_when_neighbours_leave(
+    criterion: dict[str, Any], field: str, values: tuple[float, ...]
+) -> None:
     generator = np.random.default_rng(0)
     curves = 1 + 0.3 * generator.random((41, 2, 4)).astype(np.float32)
-    rules = [
-        criterion | {"patience": p, "threshold": t, "increases": s}
-        for p, t, s in zip((1, 2, 3, 5), (0.05, 0.2, 5, 20), (1, 2, 1, 3), strict=True)
-    ]
+    rules = [criterion | {field: value} for value in values]
     lone = [
         [bool(judge.hear(v[[k]], t[[k]], torch.zeros(1, 1))[0]) for v, t in curves]
         for k, judge in enumerate(stopping(rule) for rule in rules)
