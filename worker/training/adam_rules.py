@@ -25,8 +25,7 @@ SERIES_TERMS = 60
 class BetaRule(Rule):
     """What they share: two betas, two averages, and numbers that change with the step."""
 
-    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates, *, states: int = 2) -> None:
-        super().__init__(specs, theta, rates, states=states)
+    states = 2
 
     def _prepare(self) -> None:
         self._betas = self._values("betas")
@@ -52,7 +51,8 @@ class AdamRule(BetaRule):
     def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
         head = specs[0]
         self._decays = isinstance(head, AdamW)
-        super().__init__(specs, theta, rates, states=3 if isinstance(head, Adam | AdamW) and head.amsgrad else 2)
+        self.states = 3 if isinstance(head, Adam | AdamW) and head.amsgrad else 2
+        super().__init__(specs, theta, rates)
 
     def _numbers_at(self, steps: Values) -> Iterable[Values]:
         first, second = self._corrections_at(steps)

@@ -13,8 +13,10 @@ from worker.training.update_rule import Rule
 class AdagradRule(Rule):
     """s ← s + g²; θ ← θ − η / (1 + (t − 1) decay) · g / (√s + ε)."""
 
+    states = 1
+
     def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
-        super().__init__(specs, theta, rates, states=1)
+        super().__init__(specs, theta, rates)
         self._states[0] += self._column(self._values("initial_accumulator"))
 
     def _prepare(self) -> None:
@@ -35,8 +37,7 @@ class AdagradRule(Rule):
 class AdadeltaRule(Rule):
     """s ← ρ s + (1 − ρ) g²; Δ = g √(u + ε) / √(s + ε); u ← ρ u + (1 − ρ) Δ²; θ ← θ − η Δ."""
 
-    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
-        super().__init__(specs, theta, rates, states=2)
+    states = 2
 
     def _prepare(self) -> None:
         self._descent = self._descending_rates()
@@ -63,8 +64,8 @@ class RMSpropRule(Rule):
 
     def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
         head = specs[0]
-        self._centered = isinstance(head, RMSprop) and head.centered
-        super().__init__(specs, theta, rates, states=3 if self._centered else 2)
+        self.states = 3 if isinstance(head, RMSprop) and head.centered else 2
+        super().__init__(specs, theta, rates)
 
     def _prepare(self) -> None:
         self._descent = self._descending_rates()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from models.spec.optimizers import SAM, Optimizer
+from worker.training.columns import tensor_column
 from worker.training.losses import row_sums
 
 
@@ -14,8 +15,7 @@ class Ascent:
 
     def __init__(self, specs: Sequence[SAM], theta: Tensor) -> None:
         self._adaptive = specs[0].adaptive
-        # Never a number: dividing that by a tensor rounds twice.
-        self._rho = torch.tensor([spec.rho for spec in specs], dtype=theta.dtype, device=theta.device)[:, None]
+        self._rho = tensor_column([spec.rho for spec in specs], theta.device)
         self._origin = torch.empty_like(theta)
 
     def climb(self, theta: Tensor, gradient: Tensor) -> None:

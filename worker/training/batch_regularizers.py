@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.regularizers import Dropout, InputNoise, LabelNoise, LabelSmoothing, Mixup
+from worker.training.columns import tensor_column
 from worker.training.randomness import DropoutMasks, MixPartners, MixShares, Normals, Purpose, stream
-
-
-def column(values: Sequence[float], device: torch.device) -> Tensor:
-    """One value a run, (K, 1). Always a tensor: a number would be rounded where it is used, once more or once less."""
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
 
 
 def mislabel(rules: Sequence[LabelNoise], seeds: Sequence[int], targets: Tensor, *, classes: bool) -> Tensor:
@@ -43,7 +39,7 @@ def _wrong_labels(seed: int, share: float, labels: NDArray[np.float32], *, class
 
 def smooth(rules: Sequence[LabelSmoothing], targets: Tensor) -> Tensor:
     """Class shares (K, N, C) towards 1 / C."""
-    spread = column([rule.smoothing for rule in rules], targets.device)[..., None]
+    spread = tensor_column([rule.smoothing for rule in rules], targets.device)[..., None]
     return targets * (1 - spread) + spread / targets.shape[2]
 
 
@@ -91,7 +87,7 @@ class InputNoiseBlock(BatchChange):
     ) -> None:
         self.width = features
         self._runs = [Normals(seed, Purpose.INPUT_NOISE, batch_rows * features) for seed in seeds]
-        self._deviations = column([rule.standard_deviation for rule in rules], device)
+        self._deviations = tensor_column([rule.standard_deviation for rule in rules], device)
 
     def change(self, first: int, inputs: Tensor, targets: Tensor) -> None:  # noqa: ARG002
         drawn = np.stack([run.between(first, first + len(inputs)) for run in self._runs], 1)

@@ -35,8 +35,7 @@ from worker.training.update_rule import Rule
 class PlainRule(Rule):
     """θ ← θ − η g."""
 
-    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
-        super().__init__(specs, theta, rates, states=0)
+    states = 0
 
     def _prepare(self) -> None:
         self._descent = self._descending_rates()
@@ -49,8 +48,7 @@ class PlainRule(Rule):
 class MomentumRule(Rule):
     """v ← μ v + (1 − d) g; θ ← θ − η v."""
 
-    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
-        super().__init__(specs, theta, rates, states=1)
+    states = 1
 
     def _prepare(self) -> None:
         momentum = self._values("momentum")
@@ -68,8 +66,7 @@ class MomentumRule(Rule):
 class NesterovRule(Rule):
     """v ← μ v + g; θ ← θ − η (g + μ v)."""
 
-    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
-        super().__init__(specs, theta, rates, states=1)
+    states = 1
 
     def _prepare(self) -> None:
         self._descent = self._descending_rates()

@@ -1,8 +1,4 @@
-"""What every update rule on θ (K, P) has: its hyperparameters as columns, and its state.
-
-A hyperparameter is a column: a (K, 1) tensor where the runs differ, a Python number where they agree. The kernels round
-both to the same float32, so a run's bits do not depend on which of the two its cohort uses.
-"""
+"""What every update rule on θ (K, P) has: its hyperparameters as columns, and its state."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -12,54 +8,21 @@ import torch
 from torch import Tensor
 
 from models.spec.optimizers import Optimizer
+from worker.training.columns import Column, Table, column
 from worker.training.schedules import Rates, Values
-
-Column = float | Tensor
-
-STEPS_TABULATED_AT_ONCE = 256
-
-
-def column(values: Values, device: torch.device) -> Column:
-    """One value a run, (K,), as the kernels take it."""
-    if (values == values[0]).all():
-        return float(values[0])
-    return torch.from_numpy(values.astype(np.float32)).to(device)[:, None]
-
-
-class Table:
-    """Columns that change with the step, worked out in float64 for many steps at once."""
-
-    def __init__(self, formula: Callable[[Values], Iterable[Values]], device: torch.device) -> None:
-        self._formula = formula
-        self._device = device
-        self._first = 0
-        self._columns: list[tuple[Column, ...]] = []
-
-    def at(self, step: int) -> tuple[Column, ...]:
-        """The columns of one step, counted from 1."""
-        index = step - self._first
-        if not 0 <= index < len(self._columns):
-            self._first, index = step, 0
-            steps = np.arange(step, step + STEPS_TABULATED_AT_ONCE, dtype=np.float64)[:, None]
-            tables = [self._tabulate(values) for values in self._formula(steps)]
-            self._columns = list(zip(*tables, strict=True))
-        return self._columns[index]
-
-    def _tabulate(self, values: Values) -> list[Column]:
-        """Values (S, K) to S columns."""
-        if (values == values[:, :1]).all():
-            return list(values[:, 0].tolist())
-        return list(torch.from_numpy(values.astype(np.float32)).to(self._device)[:, :, None].unbind(0))
 
 
 class Rule(ABC):
     """An update rule with its state: a few more matrices of the shape of θ."""
 
-    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates, *, states: int) -> None:
+    states: int
+    """How many of them."""
+
+    def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
         self._specs = list(specs)
         self.rates = rates
         self._device = theta.device
-        self._states = [torch.zeros_like(theta) for _ in range(states)]
+        self._states = [torch.zeros_like(theta) for _ in range(self.states)]
         self._scratch = torch.empty_like(theta)
         self._another = torch.empty_like(theta)
         self._prepare()

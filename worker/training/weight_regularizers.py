@@ -9,12 +9,11 @@ from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.regularizers import L1, L2, ElasticNet, GradientClipping, MaxNorm, Regularizer, WeightNoise
-from worker.training.batch_regularizers import column
+from worker.training.columns import Table, tensor_column
 from worker.training.losses import row_sums
 from worker.training.networks import Network
 from worker.training.randomness import Normals, Purpose
 from worker.training.schedules import Rates, Values
-from worker.training.update_rule import Table
 
 
 class Penalty:
@@ -95,7 +94,7 @@ class WeightPerturbation:
 
     def __init__(self, rules: Sequence[WeightNoise], seeds: Sequence[int], network: Network, theta: Tensor) -> None:
         self._runs = [Normals(seed, Purpose.WEIGHT_NOISE, network.parameters) for seed in seeds]
-        deviations = column([rule.standard_deviation for rule in rules], theta.device)
+        deviations = tensor_column([rule.standard_deviation for rule in rules], theta.device)
         self._deviations = deviations * network.weight_mask(theta.device)
         self._clean = torch.empty_like(theta)
 
@@ -120,7 +119,7 @@ class Clipping(ABC):
     """Gradient clipping, to each run's c."""
 
     def __init__(self, rules: Sequence[GradientClipping], device: torch.device) -> None:
-        self._maximum = column([rule.maximum for rule in rules], device)
+        self._maximum = tensor_column([rule.maximum for rule in rules], device)
 
     @abstractmethod
     def clip(self, gradient: Tensor) -> None:
@@ -189,7 +188,7 @@ class NormBound(Projection):
 
     def __init__(self, rules: Sequence[MaxNorm], network: Network, device: torch.device) -> None:
         self._network = network
-        self._maximum = column([rule.maximum for rule in rules], device)
+        self._maximum = tensor_column([rule.maximum for rule in rules], device)
 
     def project(self, theta: Tensor, step: int) -> None:  # noqa: ARG002
         for block in self._network.blocks(theta):
