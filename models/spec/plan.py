@@ -1,10 +1,23 @@
 """What a spec asks for, in numbers, before anything is trained or even loaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
 from models.spec.job import MAX_STEPS, JobSpec
-from models.spec.optimizers import SAM, SGD, Adam, AdamW, GradientDescent, Optimizer, RMSprop
+from models.spec.optimizers import (
+    SAM,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    GradientDescent,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    RMSprop,
+)
+from models.spec.regularizers import L1, L2, EarlyStopping, ElasticNet, Regularizer, WeightNoise
 
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
@@ -35,7 +48,7 @@ class Plan:
     record_every: int
     evaluate_every: int
     memory_bytes: int
-    """Resident memory of one run inside a cohort: weights, gradient, optimizer state, activations, its data."""
+    """Resident memory of one run inside a cohort: its matrices (see `matrices`), activations, its data."""
 
 
 def plan(spec: JobSpec) -> Plan:
@@ -81,7 +94,7 @@ def plan(spec: JobSpec) -> Plan:
         )
     rows = max(batch, min(validation, 4_096))
     numbers = (
-        _matrices(spec.optimizer) * parameters
+        matrices(spec) * parameters
         + 2 * rows * spec.network.activations(shape.features, shape.outputs)
         + (training + validation) * (shape.features + 1)
     )
@@ -99,17 +112,50 @@ def plan(spec: JobSpec) -> Plan:
     )
 
 
-def _matrices(optimizer: Optimizer) -> int:
-    """How often the parameters are kept: themselves, their gradient, and what the optimizer remembers."""
+def matrices(spec: JobSpec) -> int:
+    """How often a run in training keeps its parameters, or numbers for each of them.
+
+    Themselves, as they were before the last update, their gradient, and two to reckon in; then what the optimizer and
+    the regularizers remember.
+    """
+    return 5 + _of_optimizer(spec.optimizer) + _of_regularizers(spec.regularizers)
+
+
+def _of_optimizer(optimizer: Optimizer) -> int:
     match optimizer:
         case SAM():
-            return 1 + _matrices(optimizer.base)
+            return 1 + _of_optimizer(optimizer.base)
         case GradientDescent() | SGD():
-            return 2
+            return 0
+        case Momentum() | Nesterov() | Adagrad():
+            return 1
         case RMSprop(centered=True) | Adam(amsgrad=True) | AdamW(amsgrad=True):
-            return 5
+            return 3
         case _:
-            return 4
+            return 2
+
+
+def _of_regularizers(regularizers: Sequence[Regularizer]) -> int:
+    kept, penalties = 0, set()
+    for regularizer in regularizers:
+        match regularizer:
+            case L1(proximal=True):
+                penalties.add("proximal")
+                kept += 1
+            case L1():
+                penalties.add("absolute")
+            case L2():
+                penalties.add("square")
+            case ElasticNet():
+                penalties |= {"absolute", "square"}
+            case WeightNoise():
+                kept += 2
+            case EarlyStopping(restore_best=True):
+                kept += 1
+            case _:
+                pass
+    # A matrix of coefficients for each part of the penalty, and one in which it is worked out.
+    return kept + (1 + len(penalties) if penalties else 0)
 
 
 def _auto_evaluate_every(steps: int, steps_per_epoch: int) -> int:

@@ -1,9 +1,15 @@
+import gc
 from typing import Any
 
 import pytest
+import torch
 
+from models.spec.component import choices
 from models.spec.job import JobSpec
-from models.spec.plan import plan
+from models.spec.optimizers import Optimizer
+from models.spec.plan import matrices, plan
+from models.spec.regularizers import Regularizer
+from worker.training.cohort import Cohort
 from worker.training.cost import cohort_limit, threads_for
 
 PLENTY = 1 << 40
@@ -36,3 +42,32 @@ def test_memory_bounds_a_cohort_but_never_to_none() -> None:
 def test_a_network_whose_products_are_cut_into_parts_never_has_company(hidden: list[int]) -> None:
     assert threads_for(spec(hidden), 1, 2) == 1 or limit(spec(hidden)) == 1
     assert threads_for(spec(hidden), 5, 2) == 2
+
+
+def kinds(family: Any) -> list[str]:
+    return [component.model_fields["kind"].default for component in choices(family)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"optimizer": kind} for kind in kinds(Optimizer)),
+        *({"regularizers": [kind]} for kind in kinds(Regularizer)),
+        {"optimizer": {"kind": "adam", "amsgrad": True}},
+        {"optimizer": {"kind": "rmsprop", "centered": True}},
+        {"optimizer": {"kind": "sam", "base": "adam"}},
+        {"optimizer": "sgd", "regularizers": [{"kind": "l1", "proximal": True}]},
+        {"regularizers": ["l1", "l2", "elastic_net"]},
+        {"regularizers": [{"kind": "early_stopping", "restore_best": False}]},
+    ],
+    ids=str,
+)
+def test_a_cohort_keeps_as_many_matrices_as_were_planned(changes: dict[str, Any]) -> None:
+    planned = spec([37], **changes)
+    shape = (3, plan(planned).parameters)
+    gc.collect()  # of the cohorts before
+    with torch.inference_mode():
+        cohort = Cohort([planned] * 3, [0, 1, 2], torch.device("cpu"), 1)
+        kept = [t for t in gc.get_objects() if type(t) is torch.Tensor and t.shape == shape]
+    assert len({t.data_ptr() for t in kept}) == matrices(planned)
+    assert cohort.theta.shape == shape
