@@ -1,0 +1,70 @@
+"""Every kind that a spec may name trains through the whole service, and its history says what it did."""
+
+from math import cos, pi
+from typing import Any
+
+import pytest
+
+from descent import Client
+from models.answers import Job
+from models.spec.component import choices
+from models.spec.families import FAMILIES
+from models.status import RunStatus
+from tests.journey.service import Service
+
+# Classes, as some regularizers are for classes only.
+BASE: dict[str, Any] = {
+    "dataset": "iris",
+    "network": {"kind": "mlp", "hidden": [16]},
+    "optimizer": {"kind": "adam", "learning_rate": 0.01},
+    "batch_size": 16,
+    "budget": {"steps": 60},
+    "seeds": 2,
+}
+
+
+def specs(family: str) -> dict[str, dict[str, Any]]:
+    """One spec for each kind of a family, its fields left to their defaults."""
+    field = "regularizers" if family == "regularizer" else family
+    made = {}
+    for component in choices(FAMILIES[family]):
+        kind = component.model_fields["kind"].default
+        made[kind] = BASE | {field: [kind] if family == "regularizer" else kind}
+        if kind == "gradient_descent":
+            del made[kind]["batch_size"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def trained(service: Service, client: Client) -> dict[str, dict[str, Job]]:
+    jobs = {family: {kind: client.submit(spec) for kind, spec in specs(family).items()} for family in FAMILIES}
+    service.start_worker()
+    return {family: {kind: client.wait(job, timeout=60) for kind, job in each.items()} for family, each in jobs.items()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_kind_of_a_family_trains_to_its_end(
+    trained: dict[str, dict[str, Job]], client: Client, family: str
+) -> None:
+    assert {kind: job.status for kind, job in trained[family].items()} == dict.fromkeys(
+        trained[family], RunStatus.SUCCEEDED
+    )
+    for kind, job in trained[family].items():
+        for run in client.runs(job):
+            history = client.history(run)
+            assert history["train_loss"].step[-1] == run.progress.completed > 0, kind
+            assert history["validation_loss"].value[-1] is not None, kind
+            assert client.weights(run), kind
+
+
+def test_the_learning_rate_in_the_history_is_that_of_the_schedule(
+    trained: dict[str, dict[str, Job]], client: Client
+) -> None:
+    def rates(kind: str) -> list[float | None]:
+        return (
+            client.history(client.runs(trained["schedule"][kind])[0], ["learning_rate"]).series["learning_rate"].value
+        )
+
+    assert rates("constant") == pytest.approx([0.01] * len(rates("constant")))
+    assert rates("cosine")[-1] == pytest.approx(0.01 * (1 + cos(pi * 59 / 60)) / 2)
+    assert rates("warmup")[-1] == pytest.approx(0.01 * (0.01 + 0.99 * 59 / 100))
