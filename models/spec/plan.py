@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from models.spec.job import MAX_STEPS, JobSpec
+from models.spec.layout import Layout
 from models.spec.optimizers import (
     SAM,
     SGD,
@@ -17,7 +18,16 @@ from models.spec.optimizers import (
     Optimizer,
     RMSprop,
 )
-from models.spec.regularizers import L1, L2, EarlyStopping, ElasticNet, Regularizer, WeightNoise
+from models.spec.regularizers import (
+    L1,
+    L2,
+    BatchNorm,
+    Dropout,
+    EarlyStopping,
+    ElasticNet,
+    Regularizer,
+    WeightNoise,
+)
 
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
@@ -79,7 +89,9 @@ def plan(spec: JobSpec) -> Plan:
     for index, step in enumerate(spec.record.snapshots):
         if step > steps:
             raise PlanError(f"/record/snapshots/{index}", f"the run ends at step {steps:,}, before this snapshot")
-    parameters = spec.network.parameters(shape.features, shape.outputs)
+    layers = layout(spec)
+    _normalizes_more_than_one(layers, batch)
+    parameters = sum(layer.parameters for layer in layers)
     if parameters > MAX_PARAMETERS:
         raise PlanError("/network", f"{parameters:,} parameters exceed the limit of {MAX_PARAMETERS:,}")
     every = ceil(steps / AUTO_POINTS) if spec.record.every_steps == "auto" else spec.record.every_steps
@@ -95,7 +107,7 @@ def plan(spec: JobSpec) -> Plan:
     rows = max(batch, min(validation, 4_096))
     numbers = (
         matrices(spec) * parameters
-        + 2 * rows * spec.network.activations(shape.features, shape.outputs)
+        + 2 * rows * (shape.features + sum(layer.activations for layer in layers))
         + (training + validation) * (shape.features + 1)
     )
     return Plan(
@@ -110,6 +122,39 @@ def plan(spec: JobSpec) -> Plan:
         evaluate_every=evaluate,
         memory_bytes=4 * numbers,
     )
+
+
+def layout(spec: JobSpec) -> Layout:
+    """The layers of a spec's network.
+
+    Raises:
+        PlanError: if the network does not fit its data or its regularizers.
+
+    """
+    network, shape = spec.network, spec.dataset.shape
+    if misfit := network.misfit(shape):
+        raise PlanError("/network", misfit)
+    normalized = dropped = False
+    for index, regularizer in enumerate(spec.regularizers):
+        pointer = f"/regularizers/{index}"
+        if isinstance(regularizer, BatchNorm):
+            if not network.takes_batch_norm:
+                raise PlanError(
+                    pointer, f'batch_norm goes into mlp, cnn and cnn1d, not into "{network.kind}": leave it out'
+                )
+            normalized = True
+        if isinstance(regularizer, Dropout):
+            if not network.hidden_units:
+                raise PlanError(pointer, f'dropout needs hidden units, and "{network.kind}" has none: leave it out')
+            dropped = True
+    return network.layout(shape, normalized=normalized, dropped=dropped)
+
+
+def _normalizes_more_than_one(layers: Layout, batch_rows: int) -> None:
+    """A batch of one number has no variance."""
+    for layer in layers:
+        if layer.statistics and batch_rows * layer.places == 1:
+            raise PlanError("/batch_size", "batch normalization needs at least 2 rows a batch")
 
 
 def matrices(spec: JobSpec) -> int:

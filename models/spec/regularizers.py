@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.spec.component import BareName, Component, Fraction, PerRun, PositiveRate, Weight
+from models.spec.component import BareName, Component, Epsilon, Fraction, PerRun, PositiveRate, Weight
 from models.spec.optimizers import SAM, SGD, GradientDescent, Momentum, Nesterov, Optimizer
 
 
@@ -60,11 +60,30 @@ class ElasticNet(_Regularizer):
 
 
 class Dropout(_Regularizer):
-    """Zeroes each hidden unit with this probability and scales the rest by 1/(1 − p) (Srivastava et al. 2014)."""
+    """Zeroes each hidden unit with this probability and scales the rest by 1/(1 − p) (Srivastava et al. 2014).
+
+    The units are those behind each hidden layer of an mlp, behind each block of a cnn or cnn1d (after its pooling), and
+    those that the last layer of a gru or resnet reads.
+    """
 
     kind: Literal["dropout"] = "dropout"
     probability: Annotated[float, Field(ge=0, lt=1), PerRun] = 0.5
     """p."""
+
+
+class BatchNorm(_Regularizer):
+    """Normalizes each hidden unit over the batch, before its activation: γ (z − mean) / √(variance + ε) + β (Ioffe &
+    Szegedy 2015).
+
+    The map before it goes without its bias. Evaluations normalize by running averages of mean and unbiased variance
+    instead, as torch.nn.BatchNorm1d and 2d do. For mlp, cnn and cnn1d, one channel being one unit; resnet has its own.
+    """
+
+    kind: Literal["batch_norm"] = "batch_norm"
+    momentum: Annotated[float, Field(gt=0, le=1), PerRun] = 0.1
+    """Share of the present batch in the running averages."""
+    epsilon: Epsilon = 1e-5
+    """ε."""
 
 
 class WeightNoise(_Regularizer):
@@ -195,6 +214,7 @@ Regularizer = Annotated[
     | L2
     | ElasticNet
     | Dropout
+    | BatchNorm
     | WeightNoise
     | InputNoise
     | Mixup

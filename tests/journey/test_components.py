@@ -22,6 +22,14 @@ BASE: dict[str, Any] = {
     "seeds": 2,
 }
 
+# What does not go with rows of measurements.
+FITTING: dict[str, dict[str, Any]] = {
+    "cnn": {"dataset": "digits"},
+    "cnn1d": {"dataset": "mnist1d"},
+    "gru": {"dataset": "mnist1d"},
+    "resnet": {"dataset": "digits"},
+}
+
 
 def specs(family: str) -> dict[str, dict[str, Any]]:
     """One spec for each kind of a family, its fields left to their defaults."""
@@ -30,6 +38,7 @@ def specs(family: str) -> dict[str, dict[str, Any]]:
     for component in choices(FAMILIES[family]):
         kind = component.model_fields["kind"].default
         made[kind] = BASE | {field: [kind] if family == "regularizer" else kind}
+        made[kind] |= FITTING.get(kind, {})
         if kind == "gradient_descent":
             del made[kind]["batch_size"]
     return made

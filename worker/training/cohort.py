@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
+from models.spec.regularizers import BatchNorm
 from worker.training import ascent, networks, optimizers, regularizers
+from worker.training.batch_norm import RunningAverages
 from worker.training.batches import Batches
 from worker.training.cost import threads_for
 from worker.training.datasets import SplitRows, prepare
@@ -25,6 +28,7 @@ class Cohort:
         self._network = networks.build(specs[0])
         initial = np.stack([self._network.initial(seed) for seed in seeds])
         self.theta = torch.from_numpy(initial).to(device)
+        self.averages = self._running_averages()
         self.gradient = torch.zeros_like(self.theta)
         self.before = torch.empty_like(self.theta)
         """θ before the last update, where an evaluation follows it."""
@@ -32,7 +36,7 @@ class Cohort:
         rates = Rates(rules, [spec.schedule for spec in specs], plan(specs[0]))
         self.rule = optimizers.build(rules, self.theta, rates)
         self.ascent = ascent.build(rules, self.theta)
-        self.regularizers = regularizers.build(specs, seeds, self._network, self.theta, rates)
+        self.regularizers = regularizers.build(specs, seeds, self._network, self.state, rates)
         self._data = prepare(specs, seeds, str(device))
         self._labels = regularizers.relabel(specs, seeds, self._data.training.targets)
         self.batches = Batches(specs[0], seeds, self._rows_to_train_on(), self.regularizers)
@@ -42,11 +46,24 @@ class Cohort:
     def runs(self) -> int:
         return len(self._specs)
 
+    @property
+    def state(self) -> list[Tensor]:
+        """What a run's outputs depend on: θ, and the running averages where its network has any."""
+        return [self.theta] if self.averages is None else [self.theta, self.averages.values]
+
+    def _running_averages(self) -> RunningAverages | None:
+        if not self._network.statistics:
+            return None
+        # A network that normalizes unasked does so with the defaults.
+        rules = regularizers.each(self._specs, BatchNorm) or [BatchNorm()] * self.runs
+        return RunningAverages(rules, torch.from_numpy(self._network.initial_averages()).to(self.theta.device))
+
     def _bind(self) -> None:
         """Lay everything that points into the matrices anew."""
         torch.set_num_threads(threads_for(self._specs[0], len(self._specs), self._threads))
-        self.network = self._network.bind(self.theta, self.gradient, plan(self._specs[0]).batch_rows)
-        self.evaluator = Evaluator(self._specs[0], self._network, self.theta, self._data)
+        rows = plan(self._specs[0]).batch_rows
+        self.network = self._network.bind(self.theta, self.gradient, rows, self.averages)
+        self.evaluator = Evaluator(self._specs[0], self._network, self.theta, self.averages, self._data)
 
     def keep(self, columns: Sequence[int]) -> None:
         """Go on with these rows; every matrix shrinks to them."""
@@ -57,6 +74,8 @@ class Cohort:
         self.theta, self.gradient, self.before = (
             matrix.index_select(0, rows) for matrix in (self.theta, self.gradient, self.before)
         )
+        if self.averages is not None:
+            self.averages.select(rows)
         self.rule.select(rows)
         if self.ascent is not None:
             self.ascent.select(rows)
@@ -75,8 +94,8 @@ class Cohort:
     def weights(self, column: int) -> dict[str, NDArray[np.float32]]:
         """What a run leaves behind: its parameters, and the units in which it was trained."""
         stopping = self.regularizers.stopping
-        theta = self.theta if stopping is None else stopping.weights(self.theta)
-        named = self._network.named(theta[column])
+        kept = self.state if stopping is None else stopping.kept(self.state)
+        named = self._network.named(*(matrix[column] for matrix in kept))
         for name, scales in (("input", self._data.input_scales), ("target", self._data.target_scales)):
             if scales is not None:
                 named |= {f"{name}_mean": scales[column].mean, f"{name}_scale": scales[column].scale}

@@ -1,7 +1,7 @@
 """How many runs train together, and on how many threads."""
 
 from models.spec.job import JobSpec
-from models.spec.plan import plan
+from models.spec.plan import layout, plan
 
 MOST_RUNS = 64
 """Beyond this many runs of a small network the speed no longer grows."""
@@ -14,9 +14,13 @@ LONE_FLOPS = 64e6
 
 
 def step_flops(spec: JobSpec) -> float:
-    """Floating-point operations of one gradient of one run: 2 a weight and row, forward once and backward twice."""
-    work = plan(spec)
-    return 6.0 * work.parameters * work.batch_rows
+    """Floating-point operations of one gradient of one run: 2 a multiply-add, forward once and backward twice."""
+    return 6.0 * plan(spec).batch_rows * sum(layer.multiplications for layer in layout(spec))
+
+
+def trains_alone(spec: JobSpec) -> bool:
+    """Whether one run's work is so large that company would not speed it up."""
+    return step_flops(spec) >= LONE_FLOPS
 
 
 def threads_for(spec: JobSpec, runs: int, threads: int) -> int:
@@ -26,7 +30,7 @@ def threads_for(spec: JobSpec, runs: int, threads: int) -> int:
     cut into parts, whose edges round differently: small ones, which gain nothing by it, stay on one thread and keep
     the bits that they have in company. Large ones are cut, and `cohort_limit` never gives them company.
     """
-    return 1 if runs == 1 and step_flops(spec) < LONE_FLOPS else threads
+    return 1 if runs == 1 and not trains_alone(spec) else threads
 
 
 def cohort_limit(spec: JobSpec, *, device: str, threads: int, memory_bytes: int) -> int:
@@ -39,6 +43,6 @@ def cohort_limit(spec: JobSpec, *, device: str, threads: int, memory_bytes: int)
     """
     del device, threads  # measured on two cores of one kind so far
     work = plan(spec)
-    if step_flops(spec) >= LONE_FLOPS:
+    if trains_alone(spec):
         return 1
     return max(1, min(MOST_RUNS, int(COHORT_FLOPS / step_flops(spec)), memory_bytes // work.memory_bytes))

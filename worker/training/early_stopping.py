@@ -18,23 +18,27 @@ Flags = NDArray[np.bool_]
 class Stopping(ABC):
     """A criterion, and the weights of each run's best evaluation."""
 
-    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
+    def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
         self._rules = list(rules)
         self._best = np.full(len(rules), np.inf)
-        self._weights = theta.clone() if rules[0].restore_best else None
+        self._kept = [matrix.clone() for matrix in state] if rules[0].restore_best else None
 
     def _of_rules(self, field: str) -> Losses:
         return np.array([getattr(rule, field) for rule in self._rules], np.float64)
 
     def hear(
-        self, validation_loss: NDArray[np.float32], training_loss: NDArray[np.float32], theta: Tensor
+        self, validation_loss: NDArray[np.float32], training_loss: NDArray[np.float32], state: Sequence[Tensor]
     ) -> NDArray[np.bool_]:
-        """Take in an evaluation, (K,) each, the first before any update; which runs are to stop, (K,)."""
+        """Take in an evaluation, (K,) each, the first before any update; which runs are to stop, (K,).
+
+        `state` are the matrices (K, …) that the evaluation was of.
+        """
         improved = validation_loss < self._best - self._of_rules("min_delta")
         self._best = np.where(improved, validation_loss, self._best)
-        if self._weights is not None:
-            rows = torch.from_numpy(np.flatnonzero(improved)).to(theta.device)
-            self._weights[rows] = theta[rows]
+        if self._kept is not None:
+            rows = torch.from_numpy(np.flatnonzero(improved)).to(state[0].device)
+            for kept, matrix in zip(self._kept, state, strict=True):
+                kept[rows] = matrix[rows]
         # A loss of zero makes quotients infinite or NaN; neither needs a warning, and NaN never stops a run.
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             return self._judge(validation_loss.astype(np.float64), training_loss.astype(np.float64), improved)
@@ -48,17 +52,17 @@ class Stopping(ABC):
         percent: Losses = 100 * (validation / self._best - 1)
         return percent
 
-    def weights(self, theta: Tensor) -> Tensor:
-        """The rows to keep at the end: the best where the spec restores them, else the last."""
-        return theta if self._weights is None else self._weights
+    def kept(self, state: list[Tensor]) -> list[Tensor]:
+        """The matrices whose rows are kept at the end: the best where the spec restores them, else the last."""
+        return state if self._kept is None else self._kept
 
     def select(self, rows: Tensor) -> None:
         """Keep some runs."""
         keep = rows.cpu().numpy()
         self._rules = [self._rules[k] for k in keep]
         self._best = self._best[keep]
-        if self._weights is not None:
-            self._weights = self._weights.index_select(0, rows)
+        if self._kept is not None:
+            self._kept = [matrix.index_select(0, rows) for matrix in self._kept]
         self._keep(keep)
 
     @abstractmethod
@@ -69,8 +73,8 @@ class Stopping(ABC):
 class Patience(Stopping):
     """Stops after so many evaluations without improvement."""
 
-    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
-        super().__init__(rules, theta)
+    def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
+        super().__init__(rules, state)
         self._waited = np.zeros(len(rules), np.int64)
 
     def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
@@ -96,8 +100,8 @@ class GeneralizationLoss(Stopping):
 class OverStrips(Stopping):
     """A criterion that looks at the end of each strip of k evaluations."""
 
-    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
-        super().__init__(rules, theta)
+    def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
+        super().__init__(rules, state)
         self._strip = rules[0].strip
         self._heard = -1
         """Evaluations after the one before the first update."""
@@ -112,8 +116,8 @@ class ProgressQuotient(OverStrips):
     Training that no longer moves has P = 0: any GL > 0 stops it.
     """
 
-    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
-        super().__init__(rules, theta)
+    def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
+        super().__init__(rules, state)
         self._begin_strip(len(rules))
 
     def _begin_strip(self, runs: int) -> None:
@@ -141,8 +145,8 @@ class ProgressQuotient(OverStrips):
 class SuccessiveIncreases(OverStrips):
     """UP: stops at the end of the s-th strip in a row that ends with a higher validation loss than the one before."""
 
-    def __init__(self, rules: Sequence[EarlyStopping], theta: Tensor) -> None:
-        super().__init__(rules, theta)
+    def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
+        super().__init__(rules, state)
         self._before = np.full(len(rules), np.inf)
         self._increases = np.zeros(len(rules), np.int64)
 
@@ -159,16 +163,16 @@ class SuccessiveIncreases(OverStrips):
         self._before, self._increases = self._before[keep], self._increases[keep]
 
 
-def build(rules: Sequence[EarlyStopping], theta: Tensor) -> Stopping:
+def build(rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> Stopping:
     """The criterion of a cohort, one rule a run."""
     match rules[0].criterion:
         case "patience":
-            return Patience(rules, theta)
+            return Patience(rules, state)
         case "generalization_loss":
-            return GeneralizationLoss(rules, theta)
+            return GeneralizationLoss(rules, state)
         case "progress_quotient":
-            return ProgressQuotient(rules, theta)
+            return ProgressQuotient(rules, state)
         case "successive_increases":
-            return SuccessiveIncreases(rules, theta)
+            return SuccessiveIncreases(rules, state)
         case _:
             assert_never(rules[0].criterion)

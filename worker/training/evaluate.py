@@ -11,9 +11,11 @@ from torch import Tensor
 
 from models.spec.job import JobSpec
 from worker.training import losses
+from worker.training.batch_norm import RunningAverages
+from worker.training.binding import Pass
 from worker.training.datasets import CohortData, Scale, SplitRows
 from worker.training.losses import row_sums
-from worker.training.networks import Network, Pass
+from worker.training.networks import Network
 
 CLEAN_TRAIN_ROWS = 512
 """The clean training metrics are over at most this many training rows, the first ones: a random sample, as the split is
@@ -30,13 +32,15 @@ SNAPSHOT_VALIDATION_ROWS = 256
 class Evaluator:
     """Evaluates the K rows of `theta` on their own splits, in chunks whose size depends on the spec alone."""
 
-    def __init__(self, spec: JobSpec, network: Network, theta: Tensor, data: CohortData) -> None:
+    def __init__(
+        self, spec: JobSpec, network: Network, theta: Tensor, averages: RunningAverages | None, data: CohortData
+    ) -> None:
         self._network = network
         self._theta = theta
+        self._averages = averages
         self._data = data
         self._loss = losses.build(spec)
-        shape = spec.dataset.shape
-        per_row = spec.network.activations(shape.features, shape.outputs)
+        per_row = sum(layer.activations for layer in network.layout)
         self._chunk_rows = 1 << max(4, (CHUNK_NUMBERS // per_row).bit_length() - 1)
         self._passes: dict[int, Pass] = {}
         variation = data.validation.targets - data.validation.targets.mean(1, keepdim=True)
@@ -80,7 +84,7 @@ class Evaluator:
         """Outputs (K, R, O) for inputs (K, R, F + 1), in a buffer that the next call may overwrite."""
         rows = inputs.shape[1]
         if rows not in self._passes:
-            self._passes[rows] = self._network.bind(self._theta, None, rows)
+            self._passes[rows] = self._network.bind(self._theta, None, rows, self._averages)
         return self._passes[rows].forward(inputs)
 
     def _score(self, split: SplitRows, rows: int) -> tuple[Tensor, Tensor]:

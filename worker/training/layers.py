@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from models.spec.networks import Activation
+from worker.training.batch_norm import BatchNorm
 
 # MKL chooses a kernel by the alignment of its operands, which depends on a run's place in its cohort, unless asked
 # for reproducible results. It reads this once, at the process's first product; it costs no speed measured here.
@@ -26,20 +27,33 @@ _aten = torch.ops.aten
 
 
 class Layer(Protocol):
-    """A differentiable stage, bound to K runs and a number of batch rows B."""
+    """A differentiable stage, bound to K runs and a number of batch rows B.
 
-    mask: Tensor | None
-    """Dropout's mask of the present batch, (K, B, out)."""
-
-    @property
-    def z_gradient(self) -> Tensor:
-        """Where the gradient of the affine map's outputs is kept, (K, B, out); a last layer's loss writes it."""
+    What goes between layers is (K, B, features + 1), the last column ones, where an affine map follows, and
+    (K, B · places, channels) between those that work on a grid.
+    """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map (K, B, in + 1) to the next layer's (K, B, out + 1), or to (K, B, out) at the end."""
+        """The outputs, in a buffer that the next call overwrites."""
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        """Take the gradient of the outputs, write that of the parameters, return that of the inputs (K, B, in)."""
+        """Take the gradient of the outputs, write that of the parameters, return that of the inputs, without ones.
+
+        None where nobody needs it. The gradient that comes in may be overwritten.
+        """
+
+
+class AffineMap(Protocol):
+    """An affine map of what comes in, with its matrix products."""
+
+    z_gradient: Tensor
+    """Where the gradient of its outputs is written before `backward`, (K, N, out)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The outputs z (K, N, out)."""
+
+    def backward(self) -> Tensor | None:
+        """Write the gradient of weights and biases; that of the inputs, unless nobody needs it."""
 
 
 class Nonlinearity:
@@ -60,9 +74,9 @@ class Nonlinearity:
             case "tanh":
                 torch.tanh(z, out=values)
             case "sigmoid":
-                _sigmoid(z, values)
+                logistic(z, values)
             case "silu":
-                _sigmoid(z, self._memory)
+                logistic(z, self._memory)
                 torch.mul(z, self._memory, out=values)
             case "gelu":
                 torch.mul(z, 0.5**0.5, out=self._memory)
@@ -92,7 +106,8 @@ class Nonlinearity:
                 assert_never(self._name)
 
 
-def _sigmoid(z: Tensor, out: Tensor) -> None:
+def logistic(z: Tensor, out: Tensor) -> None:
+    """Write 1 / (1 + e⁻ᶻ); `out` may be `z`."""
     torch.neg(z, out=out)
     out.exp_().add_(1).reciprocal_()
 
@@ -106,7 +121,7 @@ class Product:
     def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
         runs, joined, width = weight.shape
         self._weight = weight
-        self.z = weight.new_empty(runs, rows, width)
+        self._z = weight.new_empty(runs, rows, width)
         if gradient is None:
             return
         self._gradient = gradient
@@ -118,9 +133,10 @@ class Product:
         self._transposed = weight[:, :inputs].mT
         self._input_gradient = None if first else weight.new_empty(runs, rows, inputs)
 
-    def forward(self, inputs: Tensor) -> None:
+    def forward(self, inputs: Tensor) -> Tensor:
         self._inputs = inputs
-        torch.bmm(inputs, self._weight, out=self.z)
+        torch.bmm(inputs, self._weight, out=self._z)
+        return self._z
 
     def backward(self) -> Tensor | None:
         if self._staged is None:
@@ -143,7 +159,7 @@ class SingleOutputProduct:
         self._two = weight.new_zeros(runs, 2, joined)
         self._one = self._two[:, :1]
         self._product = weight.new_empty(runs, 2, rows)
-        self.z = self._product[:, :1].mT
+        self._z = self._product[:, :1].mT
         if gradient is None:
             return
         self._gradient = gradient.mT
@@ -154,10 +170,11 @@ class SingleOutputProduct:
         self._factor = self._two[..., :inputs]
         self._input_gradient = None if first else weight.new_empty(runs, rows, inputs)
 
-    def forward(self, inputs: Tensor) -> None:
+    def forward(self, inputs: Tensor) -> Tensor:
         self._inputs = inputs
         self._one.copy_(self._weight)
         torch.bmm(self._two, inputs.mT, out=self._product)
+        return self._z
 
     def backward(self) -> Tensor | None:
         torch.bmm(self._product_gradient, self._inputs, out=self._staged)
@@ -168,49 +185,121 @@ class SingleOutputProduct:
         return self._input_gradient[..., : self._weight.shape[2] - 1]
 
 
-class Dense:
-    """An affine map, then an activation and dropout where there are any: inputs (K, B, in + 1).
+class Unbiased:
+    """An affine map without a bias: with one that stays zero, so that the products are those of any other map."""
 
-    Without a `gradient` the layer only evaluates: no backward pass, no dropout.
+    z_gradient: Tensor
+
+    def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
+        runs, inputs, width = weight.shape
+        self._weight, self._gradient = weight, gradient
+        self._padded = weight.new_zeros(runs, inputs + 1, width)
+        self._padded_gradient = None if gradient is None else torch.empty_like(self._padded)
+        self._map = product(self._padded, self._padded_gradient, rows, first=first)
+        if gradient is not None:
+            self.z_gradient = self._map.z_gradient
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._padded[:, :-1] = self._weight
+        return self._map.forward(inputs)
+
+    def backward(self) -> Tensor | None:
+        assert self._gradient is not None
+        assert self._padded_gradient is not None
+        gradient = self._map.backward()
+        self._gradient.copy_(self._padded_gradient[:, :-1])
+        return gradient
+
+
+def product(
+    weight: Tensor, gradient: Tensor | None, rows: int, *, bias: bool = True, first: bool = False
+) -> Product | SingleOutputProduct | Unbiased:
+    """The affine map of inputs (K, rows, in + 1) with `weight` (K, in + 1, out), or (K, in, out) without a bias.
+
+    Without a `gradient` it only evaluates; the `first` layer of a network has no use for the gradient of its inputs.
+    """
+    if not bias:
+        return Unbiased(weight, gradient, rows, first=first)
+    kind = SingleOutputProduct if weight.shape[2] == 1 else Product
+    return kind(weight, gradient, rows, first=first)
+
+
+class Output:
+    """The last layer: an affine map, whose gradient the loss writes itself."""
+
+    def __init__(self, affine: AffineMap) -> None:
+        self._affine = affine
+        self.forward = affine.forward
+
+    @property
+    def z_gradient(self) -> Tensor:
+        return self._affine.z_gradient
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        assert gradient is self._affine.z_gradient
+        return self._affine.backward()
+
+
+class Hidden:
+    """An affine map, batch normalization where there is one, and an activation where there is one.
+
+    `joined` puts the column of ones behind the outputs (K, N, out) that a next affine map needs.
     """
 
     def __init__(
         self,
-        weight: Tensor,
-        gradient: Tensor | None,
-        rows: int,
+        affine: AffineMap,
+        norm: BatchNorm | None,
         activation: Activation | None,
+        like: Tensor,
         *,
-        dropout: bool = False,
-        first: bool = False,
+        joined: bool,
     ) -> None:
-        runs, _, width = weight.shape
-        kind = SingleOutputProduct if width == 1 else Product
-        self._product = kind(weight, gradient, rows, first=first)
+        """`like` has the shape of the outputs, without ones."""
+        self._affine, self._norm = affine, norm
         self._nonlinearity: Nonlinearity | None = None
-        self.mask: Tensor | None = None
         if activation is not None:
-            self._joined = weight.new_ones(runs, rows, width + 1)
-            self._outputs = self._joined[..., :width]
-            self._values = weight.new_empty(runs, rows, width) if dropout else self._outputs
+            self._outputs = like.new_ones(*like.shape[:-1], like.shape[-1] + 1) if joined else torch.empty_like(like)
+            self._values = self._outputs[..., : like.shape[-1]]
             self._nonlinearity = Nonlinearity(activation, self._values)
 
-    @property
-    def z_gradient(self) -> Tensor:
-        return self._product.z_gradient
-
     def forward(self, inputs: Tensor) -> Tensor:
-        self._product.forward(inputs)
+        z = self._affine.forward(inputs)
+        self._y = z if self._norm is None else self._norm.forward(z)
         if self._nonlinearity is None:
-            return self._product.z
-        self._nonlinearity.forward(self._product.z, self._values)
-        if self.mask is not None:
-            torch.mul(self._values, self.mask, out=self._outputs)
-        return self._joined
+            return self._y
+        self._nonlinearity.forward(self._y, self._values)
+        return self._outputs
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        if self._nonlinearity is not None:
-            if self.mask is not None:
-                gradient.mul_(self.mask)
-            self._nonlinearity.backward(gradient, self._product.z, self._values, self._product.z_gradient)
-        return self._product.backward()
+        if self._norm is None:
+            assert self._nonlinearity is not None
+            self._nonlinearity.backward(gradient, self._y, self._values, self._affine.z_gradient)
+        else:
+            if self._nonlinearity is not None:
+                self._nonlinearity.backward(gradient, self._y, self._values, self._norm.output_gradient)
+                gradient = self._norm.output_gradient
+            self._norm.backward(gradient, self._affine.z_gradient)
+        return self._affine.backward()
+
+
+class Drop:
+    """Dropout; `joined` where a column of ones stands beside what comes in, which is never dropped."""
+
+    mask: Tensor
+
+    def __init__(self, like: Tensor, *, joined: bool) -> None:
+        """`like` has the shape of what comes in, without ones."""
+        self._outputs = like.new_ones(*like.shape[:-1], like.shape[-1] + joined)
+        self._values = self._outputs[..., : like.shape[-1]]
+
+    def set(self, mask: Tensor) -> None:
+        """Take the mask of the next batch, (K, B, numbers a row)."""
+        self.mask = mask.view(self._values.shape)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        torch.mul(inputs[..., : self._values.shape[-1]], self.mask, out=self._values)
+        return self._outputs
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        return gradient.mul_(self.mask)

@@ -74,6 +74,8 @@ def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> Tenso
     if regularizers.weight_noise is not None:
         regularizers.weight_noise.begin(cohort.theta, step)
     _pass_through(cohort, loss, batch, batch.kept)
+    if cohort.averages is not None:
+        cohort.averages.move()
     if cohort.ascent is not None:
         cohort.ascent.climb(cohort.theta, cohort.gradient)
         _pass_through(cohort, loss, batch, torch.empty_like(batch.kept))

@@ -1,9 +1,9 @@
-"""Networks: a layout of layers over one row of parameters, and its binding to the K rows of a cohort."""
+"""Networks: layers over one row of parameters, and their binding to the K rows of a cohort."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import assert_never
+from functools import cached_property
+from math import prod
 
 import numpy as np
 import torch
@@ -11,115 +11,107 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.job import JobSpec
-from models.spec.networks import MLP, Activation, Linear
-from models.spec.regularizers import Dropout
-from worker.training.layers import Dense, Layer
-from worker.training.randomness import uniform
+from models.spec.layout import Layout
+from models.spec.networks import GRU, Activation, Linear
+from models.spec.plan import layout
+from worker.training.batch_norm import RunningAverages
+from worker.training.binding import Binder, Pass
+from worker.training.blocks import AffineBlock, Block, Named, divide
+from worker.training.cost import trains_alone
 
 
 @dataclass(frozen=True)
 class Network:
-    """Affine layers of these widths; layer i takes `(width + 1) · next width` parameters, weights before biases."""
+    """Layers, and how a row of P parameters, and one of S running averages, is divided among them."""
 
-    widths: tuple[int, ...]
+    layout: Layout
     activation: Activation | None
-    dropout: bool
+    series: bool = False
+    """Whether its grids are series: of height 1, with kernels that torch has in one dimension."""
+    alone: bool = False
+    """Whether the work of one run is so large that it never has company."""
 
-    @property
+    @cached_property
     def parameters(self) -> int:
-        return sum((i + 1) * o for i, o in pairwise(self.widths))
+        return sum(layer.parameters for layer in self.layout)
 
-    @property
-    def hidden(self) -> tuple[int, ...]:
-        return self.widths[1:-1]
+    @cached_property
+    def statistics(self) -> int:
+        return sum(layer.statistics for layer in self.layout)
 
-    def initial(self, seed: int) -> NDArray[np.float32]:
-        """A run's initial row (P,): weights and biases uniform on ±1/√in, as torch.nn.Linear draws them."""
-        layers = enumerate(pairwise(self.widths))
-        return np.concatenate([uniform(seed, k, ((i + 1) * o,), i**-0.5) for k, (i, o) in layers])
+    @cached_property
+    def dropped(self) -> tuple[int, ...]:
+        """How many numbers a row each of dropout's masks has, in the order of the layers."""
+        return tuple(layer.features for layer in self.layout if layer.dropped)
 
-    def blocks(self, matrix: Tensor) -> Iterator[Tensor]:
-        """Views (K, in + 1, out) of each layer's parameters in a matrix (K, P); the last row is the bias."""
+    @cached_property
+    def _blocks(self) -> tuple[Block, ...]:
+        return tuple(divide(self.layout, series=self.series))
+
+    def blocks(self, matrix: Tensor) -> Iterator[tuple[Block, Tensor]]:
+        """Each block with its view (K, rows, columns) of a matrix (K, P)."""
         start = 0
-        for i, o in pairwise(self.widths):
-            stop = start + (i + 1) * o
-            yield matrix[:, start:stop].view(len(matrix), i + 1, o)
+        for block in self._blocks:
+            stop = start + prod(block.shape)
+            yield block, torch.unflatten(matrix[:, start:stop], 1, block.shape)
             start = stop
 
+    def weights(self, matrix: Tensor) -> Iterator[Tensor]:
+        """Views (K, inputs, units) of the weights in a matrix (K, P), without biases and normalizations."""
+        for block, view in self.blocks(matrix):
+            if isinstance(block, AffineBlock):
+                yield view[:, : block.inputs]
+
     def weight_mask(self, device: torch.device) -> Tensor:
-        """1 where a parameter is a weight, 0 where it is a bias: (1, P)."""
-        mask = torch.ones(1, self.parameters, device=device)
-        for block in self.blocks(mask):
-            block[:, -1] = 0
+        """1 where a parameter is a weight, 0 where it belongs to a bias or a normalization: (1, P)."""
+        mask = torch.zeros(1, self.parameters, device=device)
+        for weights in self.weights(mask):
+            weights.fill_(1)
         return mask
 
-    def named(self, row: Tensor) -> dict[str, NDArray[np.float32]]:
-        """One run's parameters (P,) under torch.nn's names and layouts."""
-        named = {}
-        for index, block in enumerate(self.blocks(row.cpu()[None])):
-            named[f"layers.{index}.weight"] = np.array(block[0, :-1].mT.numpy(), order="C")
-            named[f"layers.{index}.bias"] = block[0, -1].numpy().copy()
-        return named
+    def initial(self, seed: int) -> NDArray[np.float32]:
+        """A run's initial row (P,), as torch draws it: uniform on ±1/√inputs, for a recurrence on ±1/√hidden units."""
+        parts, drawn = [], 0
+        for block in self._blocks:
+            if isinstance(block, AffineBlock):
+                parts.append(block.draw(seed, drawn))
+                drawn += 1
+            else:
+                parts.append(np.repeat(np.array([1, 0], np.float32), block.channels))
+        return np.concatenate(parts)
 
-    def bind(self, theta: Tensor, gradient: Tensor | None, rows: int) -> "Pass":
-        """Attach the layers to the rows of `theta` (K, P) for batches of `rows`; without a gradient, to evaluate."""
-        gradients = [None] * len(self.widths) if gradient is None else list(self.blocks(gradient))
-        last = len(self.widths) - 2
-        return Pass(
-            [
-                Dense(
-                    weight,
-                    gradients[index],
-                    rows,
-                    self.activation if index < last else None,
-                    dropout=self.dropout and index < last and gradient is not None,
-                    first=index == 0,
-                )
-                for index, weight in enumerate(self.blocks(theta))
-            ]
+    def initial_averages(self) -> NDArray[np.float32]:
+        """Running averages before the first batch, (S,): mean 0 and variance 1."""
+        channels = [block.channels for block in self._blocks if not isinstance(block, AffineBlock)]
+        return np.concatenate(
+            [np.zeros(0, np.float32), *(np.repeat(np.array([0, 1], np.float32), width) for width in channels)]
         )
 
+    def named(self, row: Tensor, averages: Tensor | None = None) -> Named:
+        """One run's parameters (P,) and running averages (S,) under torch.nn's names and layouts."""
+        named: Named = {}
+        start = 0
+        for block, view in self.blocks(row.cpu()[None]):
+            if isinstance(block, AffineBlock):
+                named |= block.named(view[0])
+            else:
+                assert averages is not None
+                stop = start + 2 * block.channels
+                named |= block.named(view[0], averages[start:stop].cpu().view(2, -1))
+                start = stop
+        return named
 
-class Pass:
-    """A network bound to K runs and B rows: forward, and backward into the gradient matrix."""
-
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self._layers = list(layers)
-        self._reversed = self._layers[::-1]
-
-    @property
-    def output_gradient(self) -> Tensor:
-        """Where the loss writes its gradient before `backward`, (K, B, O)."""
-        return self._layers[-1].z_gradient
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Map inputs (K, B, F + 1) to outputs (K, B, O), in a buffer that the next call overwrites."""
-        for layer in self._layers:
-            inputs = layer.forward(inputs)
-        return inputs
-
-    def backward(self) -> None:
-        """Turn the output gradient into the gradient of every parameter."""
-        gradient: Tensor | None = self.output_gradient
-        for layer in self._reversed:
-            assert gradient is not None
-            gradient = layer.backward(gradient)
-
-    def drop(self, masks: Sequence[Tensor]) -> None:
-        """Set dropout's masks of the next batch, one (K, B, width) for each hidden layer."""
-        for layer, mask in zip(self._layers, masks, strict=False):
-            layer.mask = mask
+    def bind(self, theta: Tensor, gradient: Tensor | None, rows: int, averages: RunningAverages | None = None) -> Pass:
+        """Attach the layers to the rows of `theta` (K, P) for batches of `rows`; without a gradient, to evaluate."""
+        return Binder(theta, gradient, rows, averages, self.activation, alone=self.alone).bind(self.layout)
 
 
 def build(spec: JobSpec) -> Network:
     """The network of a spec."""
-    shape = spec.dataset.shape
-    dropout = any(isinstance(r, Dropout) for r in spec.regularizers)
-    match spec.network:
-        case Linear():
-            return Network((shape.features, shape.outputs), None, dropout=False)
-        case MLP():
-            widths = (shape.features, *spec.network.hidden, shape.outputs)
-            return Network(widths, spec.network.activation, dropout)
-        case _:
-            assert_never(spec.network)
+    activation = None if isinstance(spec.network, Linear | GRU) else spec.network.activation
+    return Network(
+        layout(spec),
+        activation,
+        series=len(spec.dataset.shape.grid) == 2,
+        alone=trains_alone(spec),
+    )

@@ -71,7 +71,7 @@ class Observer:
         stopping = self._cohort.regularizers.stopping
         if stopping is None:
             return {}
-        stops = stopping.hear(metrics["validation_loss"], metrics["clean_train_loss"], self._cohort.theta)
+        stops = stopping.hear(metrics["validation_loss"], metrics["clean_train_loss"], self._cohort.state)
         return {int(column): Result.STOPPED_EARLY for column in np.flatnonzero(stops)}
 
     def window_is_over(self) -> bool:

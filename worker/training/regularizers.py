@@ -11,6 +11,7 @@ from models.spec.plan import plan
 from models.spec.regularizers import (
     L1,
     L2,
+    BatchNorm,
     Dropout,
     EarlyStopping,
     ElasticNet,
@@ -76,10 +77,14 @@ class Regularizers:
 
 
 def build(  # noqa: C901 - a case for each kind
-    specs: Sequence[JobSpec], seeds: Sequence[int], network: Network, theta: Tensor, rates: Rates
+    specs: Sequence[JobSpec], seeds: Sequence[int], network: Network, state: Sequence[Tensor], rates: Rates
 ) -> Regularizers:
-    """The regularizers of a cohort: its specs share the kinds, `rates` are its learning rates."""
-    made, device, batch_rows = Regularizers(), theta.device, plan(specs[0]).batch_rows
+    """The regularizers of a cohort: its specs share the kinds, `rates` are its learning rates.
+
+    `state` is what they may have to keep or move: θ (K, P), then what else the outputs depend on.
+    """
+    made, theta, batch_rows = Regularizers(), state[0], plan(specs[0]).batch_rows
+    device = theta.device
     for regularizer in specs[0].regularizers:
         match regularizer:
             case L1() | L2() | ElasticNet():
@@ -87,12 +92,13 @@ def build(  # noqa: C901 - a case for each kind
                 if isinstance(regularizer, L1) and regularizer.proximal:
                     made.projections.insert(0, SoftThreshold(each(specs, L1), rates, network, theta))
             case Dropout():
-                if network.dropout:
-                    made.dropout = DropoutBlock(each(specs, Dropout), seeds, batch_rows, network.hidden, device)
+                made.dropout = DropoutBlock(each(specs, Dropout), seeds, batch_rows, network.dropped, device)
+            case BatchNorm():
+                pass  # a part of the network
             case WeightNoise():
                 made.weight_noise = WeightPerturbation(each(specs, WeightNoise), seeds, network, theta)
             case InputNoise():
-                rules, features = each(specs, InputNoise), network.widths[0]
+                rules, features = each(specs, InputNoise), specs[0].dataset.shape.features
                 made.batch.append(InputNoiseBlock(rules, seeds, batch_rows, features, device))
             case Mixup():
                 made.batch.insert(0, MixupBlock(each(specs, Mixup), seeds, batch_rows))
@@ -104,7 +110,7 @@ def build(  # noqa: C901 - a case for each kind
             case MaxNorm():
                 made.projections.append(NormBound(each(specs, MaxNorm), network, device))
             case EarlyStopping():
-                made.stopping = early_stopping.build(each(specs, EarlyStopping), theta)
+                made.stopping = early_stopping.build(each(specs, EarlyStopping), state)
             case _:
                 assert_never(regularizer)
     return made

@@ -191,8 +191,7 @@ class NormBound(Projection):
         self._maximum = tensor_column([rule.maximum for rule in rules], device)
 
     def project(self, theta: Tensor, step: int) -> None:  # noqa: ARG002
-        for block in self._network.blocks(theta):
-            weights = block[:, :-1]
+        for weights in self._network.weights(theta):
             # Laid out unit by unit: sums along columns would add in another order for one run than for several.
             norms = row_sums((weights * weights).mT.contiguous()).sqrt_()
             weights.mul_((self._maximum / norms).clamp_(max=1)[:, None])

@@ -1,15 +1,14 @@
 """One run written out in plain torch.nn and autograd, with every regularizer, from the numbers that the run draws."""
 
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, softshrink
 
 from models.spec.job import JobSpec
-from models.spec.networks import MLP
 from models.spec.optimizers import SGD, Momentum, Nesterov
 from models.spec.plan import plan
 from models.spec.regularizers import (
@@ -25,6 +24,7 @@ from models.spec.regularizers import (
     Mixup,
     WeightNoise,
 )
+from tests.worker.training.torch_networks import torch_network
 from worker.training import datasets, networks
 from worker.training.randomness import DataOrder, DropoutMasks, MixPartners, MixShares, Normals, Purpose, stream
 
@@ -32,24 +32,24 @@ R = TypeVar("R")
 
 
 class Plain:
-    """One run by hand, from the same initial weights, batches, masks and noise. Its network is an MLP with tanh."""
+    """One run by hand, from the same initial weights, batches, masks and noise."""
 
     def __init__(self, spec: JobSpec, seed: int) -> None:
-        assert isinstance(spec.network, MLP)
         self.spec = spec
         self.seed = seed
         self.plan = plan(spec)
         self.classes = spec.dataset.shape.task == "classification"
-        self.hidden = spec.network.hidden
         data = datasets.prepare([spec], [seed], "cpu")
         self.training = (data.training.inputs[0, :, :-1], self.mislabelled(data.training.targets[0]))
         self.validation = (data.validation.inputs[0, :, :-1], data.validation.targets[0])
         self.network = networks.build(spec)
-        named = self.network.named(torch.from_numpy(self.network.initial(seed)))
-        widths = self.network.widths
-        self.layers = [nn.Linear(i, o) for i, o in pairwise(widths)]
-        for index, layer in enumerate(self.layers):
-            layer.load_state_dict({p: torch.from_numpy(named[f"layers.{index}.{p}"]) for p in ("weight", "bias")})
+        self.module = torch_network(spec)
+        self.module.load(self.as_torch(self.network.initial(seed), self.network.initial_averages()))
+        self.weights = {
+            name: parameter
+            for name, parameter in self.module.named_parameters()
+            if "weight" in name and not name.startswith("norms")
+        }
         self.order = DataOrder(seed, self.plan.training_rows)
 
     def find(self, kind: type[R]) -> R | None:
@@ -71,22 +71,18 @@ class Plain:
                 wrong[row] = targets[(row + shift[row]) % rows]
         return wrong
 
-    def forward(self, x: Tensor, masks: list[Tensor]) -> Tensor:
-        for index, layer in enumerate(self.layers[:-1]):
-            x = torch.tanh(layer(x))
-            if masks:
-                x = x * masks[index]
-        outputs: Tensor = self.layers[-1](x)
-        return outputs
+    def as_torch(self, row: NDArray[np.float32], averages: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        return self.network.named(torch.from_numpy(row), torch.from_numpy(averages))
 
     def masks(self, step: int) -> list[Tensor]:
         dropout = self.find(Dropout)
         if dropout is None:
             return []
         rows = self.plan.batch_rows
-        numbers = DropoutMasks(self.seed, dropout.probability, rows * sum(self.hidden)).between(step, step + 1)[0]
-        parts = np.split(numbers, np.cumsum([rows * width for width in self.hidden])[:-1])
-        return [torch.from_numpy(part).view(rows, width) for part, width in zip(parts, self.hidden, strict=True)]
+        widths = self.network.dropped
+        numbers = DropoutMasks(self.seed, dropout.probability, rows * sum(widths)).between(step, step + 1)[0]
+        parts = np.split(numbers, np.cumsum([rows * width for width in widths])[:-1])
+        return [torch.from_numpy(part).view(rows, width) for part, width in zip(parts, widths, strict=True)]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of targets that nothing has mixed."""
@@ -110,7 +106,7 @@ class Plain:
         if noise := self.find(InputNoise):
             drawn = torch.from_numpy(Normals(self.seed, Purpose.INPUT_NOISE, x.numel()).at(step))
             x = x + noise.standard_deviation * drawn.view_as(x)
-        outputs = self.forward(x, self.masks(step))
+        outputs = self.module(x, self.masks(step))
         if mixup and not self.classes:
             return self.loss(outputs, share * y + (1 - share) * y[partners])
         return share * self.loss(outputs, y) + (1 - share) * self.loss(outputs, y[partners])
@@ -118,8 +114,8 @@ class Plain:
     def penalty(self) -> Tensor:
         total = torch.zeros(())
         for regularizer in self.spec.regularizers:
-            for layer in self.layers:
-                absolute, square = layer.weight.abs().sum(), layer.weight.square().sum() / 2
+            for weight in self.weights.values():
+                absolute, square = weight.abs().sum(), weight.square().sum() / 2
                 match regularizer:
                     case L1(proximal=True):
                         total = total + regularizer.weight * absolute.detach()
@@ -133,7 +129,7 @@ class Plain:
         return total
 
     def optimizer(self) -> torch.optim.Optimizer:
-        parameters = [p for layer in self.layers for p in layer.parameters()]
+        parameters = list(self.module.parameters())
         match self.spec.optimizer:
             case SGD(learning_rate=rate):
                 return torch.optim.SGD(parameters, rate)
@@ -146,20 +142,21 @@ class Plain:
     @torch.no_grad()
     def perturb(self, step: int) -> list[Tensor]:
         """Add the weight noise; the weights without it."""
-        clean = [layer.weight.clone() for layer in self.layers]
+        clean = [weight.clone() for weight in self.weights.values()]
         if noise := self.find(WeightNoise):
             drawn = Normals(self.seed, Purpose.WEIGHT_NOISE, self.network.parameters).at(step)
-            for layer, block in zip(self.layers, self.network.blocks(torch.from_numpy(drawn)[None]), strict=True):
-                layer.weight += noise.standard_deviation * block[0, :-1].T
+            as_torch = self.as_torch(drawn, self.network.initial_averages())
+            for name, weight in self.weights.items():
+                weight.add_(torch.from_numpy(as_torch[name]), alpha=noise.standard_deviation)
         return clean
 
     @torch.no_grad()
     def project(self, rate: float) -> None:
-        for layer in self.layers:
+        for weight in self.weights.values():
             if (l1 := self.find(L1)) and l1.proximal:
-                layer.weight.copy_(softshrink(layer.weight, rate * l1.weight))
+                weight.copy_(softshrink(weight, rate * l1.weight))
             if bound := self.find(MaxNorm):
-                layer.weight.copy_(layer.weight.renorm(2, 0, bound.maximum))
+                weight.copy_(weight.renorm(2, 0, bound.maximum))
 
     def losses(self, every: int, rates: list[float] | None = None) -> tuple[list[float], list[float]]:
         """Train: the loss of each update, and the validation loss of none and of every so many."""
@@ -173,8 +170,8 @@ class Plain:
             loss = self.batch_loss(step)
             loss.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
-                for layer, weight in zip(self.layers, clean, strict=True):
-                    layer.weight.copy_(weight)
+                for weight, before in zip(self.weights.values(), clean, strict=True):
+                    weight.copy_(before)
             penalty = self.penalty()
             if penalty.requires_grad:
                 penalty.backward()  # type: ignore[no-untyped-call]
@@ -187,7 +184,7 @@ class Plain:
         return losses, validation
 
     def clip(self) -> None:
-        parameters = [p for layer in self.layers for p in layer.parameters()]
+        parameters = list(self.module.parameters())
         match self.find(GradientClipping):
             case GradientClipping(by="norm", maximum=maximum):
                 nn.utils.clip_grad_norm_(parameters, maximum)
@@ -196,13 +193,11 @@ class Plain:
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        outputs, targets = self.forward(self.validation[0], []), self.validation[1]
+        self.module.eval()
+        outputs, targets = self.module(self.validation[0]), self.validation[1]
+        self.module.train()
         loss = cross_entropy(outputs, targets.argmax(1)) if self.classes else mse_loss(outputs, targets)
         return loss.item()
 
     def named(self) -> dict[str, Any]:
-        return {
-            f"layers.{index}.{name}": np.asarray(value.detach())
-            for index, layer in enumerate(self.layers)
-            for name, value in layer.named_parameters()
-        }
+        return self.module.named()

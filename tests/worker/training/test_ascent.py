@@ -25,7 +25,7 @@ def losses(spec: JobSpec, seed: int) -> list[float]:
     """The loss of each update, and θ + ρ g / ‖g‖ (or its adaptive form) by hand."""
     plain, optimizer = Plain(spec, seed), spec.optimizer
     assert isinstance(optimizer, SAM)
-    parameters = [p for layer in plain.layers for p in layer.parameters()]
+    parameters = list(plain.module.parameters())
     base = torch.optim.SGD(parameters, optimizer.learning_rate, momentum=0.9)
     found = []
     for step in range(plain.plan.steps):

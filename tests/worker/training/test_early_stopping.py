@@ -14,7 +14,7 @@ from worker.training.early_stopping import Stopping
 
 def stopping(*rules: dict[str, Any]) -> Stopping:
     given = [EarlyStopping.model_validate({"kind": "early_stopping"} | rule) for rule in rules]
-    return early_stopping.build(given, torch.zeros(len(given), 1))
+    return early_stopping.build(given, [torch.zeros(len(given), 1)])
 
 
 def stops(rule: dict[str, Any], validation: list[float], training: list[float] | None = None) -> list[int]:
@@ -22,7 +22,7 @@ def stops(rule: dict[str, Any], validation: list[float], training: list[float] |
     judge = stopping(rule)
     said = []
     for t, (loss, train) in enumerate(zip(validation, training or validation, strict=True)):
-        if judge.hear(np.array([loss], np.float32), np.array([train], np.float32), torch.full((1, 1), float(t)))[0]:
+        if judge.hear(np.array([loss], np.float32), np.array([train], np.float32), [torch.full((1, 1), float(t))])[0]:
             said.append(t)
     return said
 
@@ -89,7 +89,7 @@ def test_each_run_has_its_own_thresholds_and_keeps_them_when_neighbours_leave(
     curves = 1 + 0.3 * generator.random((41, 2, 4)).astype(np.float32)
     rules = [criterion | {field: value} for value in values]
     lone = [
-        [bool(judge.hear(v[[k]], t[[k]], torch.zeros(1, 1))[0]) for v, t in curves]
+        [bool(judge.hear(v[[k]], t[[k]], [torch.zeros(1, 1)])[0]) for v, t in curves]
         for k, judge in enumerate(stopping(rule) for rule in rules)
     ]
     judge, keep = stopping(*rules), [0, 1, 2, 3]
@@ -97,7 +97,7 @@ def test_each_run_has_its_own_thresholds_and_keeps_them_when_neighbours_leave(
         if index in (11, 24):
             judge.select(torch.tensor([0, 2, 3][: len(keep) - 1]))
             keep = [keep[k] for k in [0, 2, 3][: len(keep) - 1]]
-        said = judge.hear(validation[keep], training[keep], torch.zeros(len(keep), 1))
+        said = judge.hear(validation[keep], training[keep], [torch.zeros(len(keep), 1)])
         assert said.tolist() == [lone[k][index] for k in keep]
 
 

@@ -162,6 +162,7 @@ REGULARIZERS: dict[str, list[dict[str, Any]]] = {
     "label_smoothing": [{"smoothing": 0.1}, {"smoothing": 0.0}, {"smoothing": 0.9}],
     "label_noise": [{"share": 0.1}, {"share": 0.0}, {"share": 1.0}],
     "gradient_clipping": [{"maximum": 0.1}, {"maximum": 1e6}, {"maximum": 0.01}],
+    "batch_norm": [{"momentum": 0.1}, {"momentum": 1.0, "epsilon": 1e-2}, {"epsilon": 1e-8}],
     "max_norm": [{"maximum": 0.5}, {"maximum": 1e6}, {"maximum": 0.1}],
 }
 
@@ -203,6 +204,7 @@ def everything(strength: float, patience: int) -> list[dict[str, Any]]:
         {"kind": "l2", "weight": 1e-3 * strength},
         {"kind": "elastic_net", "weight": 1e-4 * strength},
         {"kind": "dropout", "probability": 0.1 * strength},
+        {"kind": "batch_norm", "momentum": 0.1 * strength},
         {"kind": "weight_noise", "standard_deviation": 0.01 * strength},
         {"kind": "input_noise", "standard_deviation": 0.1 * strength},
         {"kind": "mixup", "alpha": 0.2 * strength},
@@ -226,6 +228,45 @@ def test_neighbours_that_leave_change_nothing_whatever_regularizes(train_runs: A
     results = [heard.endings[row].result for row in range(5)]
     assert results[0] == results[2] == results[4] == Result.COMPLETED
     assert Result.STOPPED_EARLY in (results[1], results[3])
+    for row, lone in enumerate(specs):
+        assert train_runs(lone, [row]).bits(0) == heard.bits(row)
+
+
+NETWORKS: list[dict[str, Any]] = [
+    {"dataset": "digits", "network": {"kind": "cnn", "channels": [5, 9]}},
+    {"dataset": "digits", "network": {"kind": "cnn", "channels": [3], "kernels": [5], "pool": 3, "activation": "gelu"}},
+    {"dataset": "mnist1d", "network": "cnn1d"},
+    {"dataset": "mnist1d", "network": {"kind": "cnn1d", "channels": [1, 7], "kernels": [4], "activation": "silu"}},
+    {"dataset": "mnist1d", "network": "gru"},
+    {"dataset": "mnist1d", "network": {"kind": "gru", "hidden": 1, "bidirectional": False}},
+    {"dataset": "digits", "network": {"kind": "resnet", "width": 3}},
+    {"dataset": "mnist1d", "network": {"kind": "resnet", "width": 1, "activation": "sigmoid"}},
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("base", NETWORKS, ids=lambda base: str(base["network"]))
+def test_no_network_sees_its_company(train_runs: Any, base: dict[str, Any], threads: int) -> None:
+    kind = base["network"] if isinstance(base["network"], str) else base["network"]["kind"]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for acting in ([], ["dropout", "batch_norm"] if kind.startswith("cnn") else ["dropout", "max_norm"]):
+            given = spec(base, 12, optimizer="adam", batch_size=13, regularizers=acting)
+            assert_company_is_invisible(train_runs, given, [[0, 1, 2, 3, 4], [4, 2]])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("base", [NETWORKS[0], NETWORKS[2], NETWORKS[6]], ids=lambda base: str(base["network"]))
+def test_batch_normalized_runs_see_no_neighbours_that_leave(train_runs: Any, base: dict[str, Any]) -> None:
+    own = [] if "resnet" in str(base) else ["batch_norm"]
+    specs = [
+        spec(base, 40, optimizer="adam", regularizers=[*own, {"kind": "early_stopping", "patience": p, "min_delta": d}])
+        for p, d in ((100, 0.0), (1, 10.0), (100, 0.1), (2, 1.0))
+    ]
+    heard = train_runs(specs, range(4))
+    assert [heard.endings[row].result is Result.STOPPED_EARLY for row in range(4)] == [False, True, False, True]
     for row, lone in enumerate(specs):
         assert train_runs(lone, [row]).bits(0) == heard.bits(row)
 

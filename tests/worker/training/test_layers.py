@@ -1,32 +1,33 @@
 """The hand-derived backward passes against torch.autograd."""
 
-from typing import Any, get_args
+from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from models.spec.job import JobSpec
+from models.spec.layout import Dense
 from models.spec.networks import Activation
+from tests.worker.training.torch_networks import ACTIVATIONS
 from worker.training import losses
 from worker.training.networks import Network
 
-ACTIVATIONS: dict[str, Any] = {
-    "relu": torch.relu,
-    "leaky_relu": nn.functional.leaky_relu,
-    "gelu": nn.functional.gelu,
-    "silu": nn.functional.silu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-}
 SHAPES = [(3, 5, 4), (1, 64, 64, 1), (7, 33, 1), (4, 1, 6, 1, 2), (64, 10), (1, 1)]
+
+
+def perceptron(widths: tuple[int, ...], activation: Activation | None, *, dropped: bool = False) -> Network:
+    last = len(widths) - 2
+    layers = (Dense(i, o, dropped=dropped and index < last) for index, (i, o) in enumerate(pairwise(widths)))
+    return Network(tuple(layers), activation)
 
 
 def reference(network: Network, theta: Tensor, inputs: Tensor, masks: list[Tensor]) -> Tensor:
     """The same map in plain torch, differentiable in theta (K, P)."""
     h = inputs[..., :-1]
-    last = len(network.widths) - 2
-    for index, block in enumerate(network.blocks(theta)):
+    last = len(network.layout) - 1
+    for index, (_, block) in enumerate(network.blocks(theta)):
         h = h @ block[:, :-1] + block[:, -1:]
         if index < last:
             assert network.activation is not None
@@ -65,10 +66,10 @@ def test_forward_loss_and_gradient_equal_autograd(
     activation: Activation, widths: tuple[int, ...], runs: int, loss: str, dropout: bool
 ) -> None:
     torch.manual_seed(0)
-    network = Network(widths, activation, dropout)
+    network = perceptron(widths, activation, dropped=dropout)
     theta = torch.randn(runs, network.parameters) * 0.5
     inputs = torch.cat([torch.randn(runs, 9, widths[0]), torch.ones(runs, 9, 1)], 2)
-    masks = [torch.bernoulli(torch.full((runs, 9, w), 0.7)) / 0.7 for w in network.hidden] if dropout else []
+    masks = [torch.bernoulli(torch.full((runs, 9, w), 0.7)) / 0.7 for w in network.dropped]
     free = theta.clone().requires_grad_()
     expected = reference(network, free, inputs, masks)
     targets = targets_for(loss, expected.detach())
@@ -91,10 +92,9 @@ def test_forward_loss_and_gradient_equal_autograd(
 
 
 def test_a_network_has_as_many_parameters_as_its_spec_says_and_names_them_as_torch_does() -> None:
-    network = Network((3, 5, 2), "relu", dropout=False)
-    spec = JobSpec.model_validate({"dataset": "sine", "optimizer": "sgd", "network": {"kind": "mlp", "hidden": [5]}})
+    network = perceptron((3, 5, 2), "relu")
     row = torch.from_numpy(network.initial(3))
-    assert len(row) == network.parameters == spec.network.parameters(3, 2)
+    assert len(row) == network.parameters == 3 * 5 + 5 + 5 * 2 + 2
     named = network.named(row)
     assert {name: tensor.shape for name, tensor in named.items()} == {
         "layers.0.weight": (5, 3),

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from worker.training import randomness
-from worker.training.networks import Network
 from worker.training.randomness import (
     DataOrder,
     DropoutMasks,
@@ -84,15 +83,6 @@ def test_shares_of_the_partner_follow_a_beta_distribution(alpha: float) -> None:
     assert ((shares >= 0) & (shares <= 1)).all()
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
-
-
-def test_initial_parameters_are_those_of_torch_linear_in_distribution() -> None:
-    row = Network((100, 300, 7), "relu", dropout=False).initial(0)
-    first, second = row[: 101 * 300], row[101 * 300 :]
-    for values, bound in ((first, 0.1), (second, 300**-0.5)):
-        assert np.abs(values).max() <= bound
-        assert values.std() == pytest.approx(bound / 3**0.5, rel=0.05)
-        assert abs(values.mean()) < bound / 10
 
 
 def test_the_purposes_keep_their_numbers() -> None:

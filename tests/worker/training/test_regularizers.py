@@ -58,6 +58,7 @@ TOGETHER: list[list[Any]] = [
         {"kind": "l2", "weight": 1e-3},
         {"kind": "weight_noise", "standard_deviation": 0.02},
     ],
+    ["batch_norm", "dropout", {"kind": "l2", "weight": 1e-2}, {"kind": "max_norm", "maximum": 0.9}],
 ]
 SMOOTH: list[list[Any]] = [[{"kind": "label_smoothing", "smoothing": 0.3}], ["label_smoothing", "mixup", "label_noise"]]
 
@@ -81,6 +82,41 @@ def test_training_on_values_equals_plain_torch(train_runs: Any, regularizers: li
 @pytest.mark.parametrize("base", [CLASSES, FULL], ids=["batches", "full"])
 def test_training_on_classes_equals_plain_torch(train_runs: Any, base: dict[str, Any], regularizers: list[Any]) -> None:
     assert_equals_plain(train_runs, base | {"regularizers": regularizers})
+
+
+@pytest.mark.parametrize("base", [BASE, CLASSES, FULL], ids=["values", "classes", "full"])
+def test_batch_normalization_trains_as_in_plain_torch(train_runs: Any, base: dict[str, Any]) -> None:
+    # It magnifies round-off from step to step where the batches are small: fewer steps.
+    norm = {"kind": "batch_norm", "momentum": 0.2, "epsilon": 1e-3}
+    assert_equals_plain(train_runs, base | {"budget": {"steps": 50}, "regularizers": [norm]})
+
+
+NETWORKS: list[dict[str, Any]] = [
+    {"dataset": "digits", "network": {"kind": "cnn", "channels": [3, 4], "activation": "tanh"}},
+    {"dataset": "mnist1d", "network": {"kind": "cnn1d", "channels": [4, 3], "kernels": [5, 3], "activation": "tanh"}},
+    {"dataset": "mnist1d", "network": {"kind": "gru", "hidden": 3}},
+    {"dataset": "digits", "network": {"kind": "resnet", "width": 2, "activation": "tanh"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("base", "more"),
+    [*((base, []) for base in NETWORKS), *((base, ["batch_norm"]) for base in NETWORKS[:2])],
+    ids=lambda part: part["network"]["kind"] if isinstance(part, dict) else str(part),
+)
+def test_other_networks_train_as_in_plain_torch_with_what_acts_on_their_weights(
+    train_runs: Any, base: dict[str, Any], more: list[Any]
+) -> None:
+    acting: list[Any] = [
+        {"kind": "dropout", "probability": 0.1},
+        {"kind": "weight_noise", "standard_deviation": 0.01},
+        {"kind": "l2", "weight": 1e-2},
+        {"kind": "max_norm", "maximum": 0.9},
+        *more,
+    ]
+    optimizer = {"kind": "momentum", "learning_rate": 0.02}
+    budget = {"batch_size": 20, "budget": {"steps": 60}, "record": BASE["record"]}
+    assert_equals_plain(train_runs, base | budget | {"optimizer": optimizer, "regularizers": acting})
 
 
 def stopping(**options: Any) -> dict[str, Any]:
@@ -201,6 +237,27 @@ def test_a_clipped_gradient_is_no_longer_than_its_maximum_and_a_short_one_is_lef
     assert heard.values(1, "train_loss").tobytes() == free.values(0, "train_loss").tobytes()
 
 
+def test_early_stopping_restores_the_running_averages_of_the_best_evaluation(train_runs: Any) -> None:
+    best = {"kind": "early_stopping", "patience": 1}
+    given = CLASSES | {"optimizer": {"kind": "sgd", "learning_rate": 1.0}, "record": {"evaluate_every": 3}}
+    heard = train_runs(given | {"regularizers": ["batch_norm", best]}, [SEED])
+    assert heard.endings[0].result is Result.STOPPED_EARLY
+    kept = heard.endings[0].step - 3
+    expected = train_runs(given | {"regularizers": ["batch_norm"], "budget": {"steps": kept}}, [SEED]).weights(0)
+    assert all(np.array_equal(tensor, expected[name]) for name, tensor in heard.weights(0).items())
+    assert expected["norms.0.running_var"].std() > 0
+
+
+def test_the_second_gradient_of_sharpness_aware_training_moves_no_running_average(train_runs: Any) -> None:
+    # With a step of next to nothing the second pass sees other activations, the first does not.
+    given = CLASSES | {"regularizers": ["batch_norm"], "budget": {"steps": 5}}
+    still = {"learning_rate": 1e-12}
+    plain = train_runs(given | {"optimizer": {"kind": "sgd"} | still}, [SEED]).weights(0)
+    aware = train_runs(given | {"optimizer": {"kind": "sam", "rho": 5.0, "base": {"kind": "sgd"} | still}}, [SEED])
+    for name in ("norms.0.running_mean", "norms.0.running_var"):
+        np.testing.assert_allclose(aware.weights(0)[name], plain[name], rtol=1e-4, atol=1e-5)
+
+
 def labels(dataset: str, shares: list[float]) -> tuple[torch.Tensor, torch.Tensor]:
     """The training labels of the data, and those that runs of one seed see."""
     regularizers = [[{"kind": "label_noise", "share": share}] for share in shares]
@@ -253,10 +310,8 @@ def test_evaluations_see_neither_noise_nor_smoothing_nor_mixing(train_runs: Any,
     heard = train_runs(given | {"regularizers": NOISY}, [SEED])
     free = train_runs(given, [SEED])
     plain = Plain(JobSpec.model_validate(given), SEED)
-    for index, layer in enumerate(plain.layers):
-        named = {p: torch.from_numpy(heard.weights(0)[f"layers.{index}.{p}"]) for p in ("weight", "bias")}
-        layer.load_state_dict(named)
-    outputs, targets = plain.forward(plain.training[0], []).detach(), plain.training[1]
+    plain.module.load(heard.weights(0))
+    outputs, targets = plain.module(plain.training[0]).detach(), plain.training[1]
     right = (outputs.argmax(1) == targets.argmax(1)).double().mean().item()
     assert heard.values(0, "validation_loss")[-1] == pytest.approx(plain.validation_loss(), rel=1e-4)
     assert heard.values(0, "clean_train_accuracy")[-1] == pytest.approx(right, abs=1e-6)
