@@ -42,7 +42,7 @@ def expand(
         chosen = {path: (index, values[index]) for index, (path, values) in zip(indices, grid.items(), strict=True)}
         spec, counted = _combined(name, base, chosen, seeds, check)
         specs.append((spec, counted))
-        runs += len(spec.seeds)
+        runs += len(spec.runs)
         if runs > MAX_RUNS:
             raise invalid("/grid", "too_many", f"the sweep exceeds the limit of {MAX_RUNS:,} runs")
     return specs

@@ -152,6 +152,7 @@ def _run_answer(run: Run, provenance: dict[str, Any] | None, position: int | Non
         id=run.id,
         job_id=run.job_id,
         seed=run.seed,
+        member=run.member,
         status=status,
         status_reason=run.status_reason,
         status_detail=run.status_detail,

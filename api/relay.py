@@ -19,7 +19,7 @@ from models import lifecycle
 from models.database import Database
 from models.queue import wake
 from models.settings import Settings
-from models.status import LIVE, RunStatus
+from models.status import LIVE
 from models.tables import Run, Worker
 
 TICK_SECONDS = 0.5
@@ -101,7 +101,7 @@ class Relay:
 
     def _wake_idle_workers(self) -> None:
         with self._database.read() as session:
-            waiting = select(Run.id).where(Run.status == RunStatus.QUEUED)
+            waiting = select(Run.id).where(lifecycle.ready())
             idle = {
                 device: lanes
                 for device, lanes in session.execute(

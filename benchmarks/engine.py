@@ -19,6 +19,7 @@ from benchmarks.peers import Problem, bare_loop, data_loader_loop, has_lightning
 from models.spec.job import JobSpec
 from worker.training.boundary import Ending, Leave
 from worker.training.loop import train
+from worker.training.randomness import Member
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def engine(workload: Workload, runs: int, seconds: float, rate: float) -> float:
     listener = Listener()
     spec = workload.of(steps)
     started = time.perf_counter()
-    train([spec] * runs, list(range(runs)), listener, _never)
+    train([spec] * runs, [Member(seed) for seed in range(runs)], listener, _never)
     elapsed = time.perf_counter() - started
     assert listener.received > 0
     return runs * steps / elapsed

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from worker.training.datasets import prepare
+from worker.training.randomness import Member
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Problem:
 
     @classmethod
     def of(cls, spec: JobSpec) -> "Problem":
-        data = prepare([spec], [0], "cpu")
+        data = prepare([spec], [Member(0)], "cpu")
         inputs, targets = data.training.inputs[0, :, :-1].contiguous(), data.training.targets[0]
         classes = data.task == "classification"
         assert spec.network.kind == "mlp"

@@ -67,6 +67,8 @@ class Run(Answer):
     id: str
     job_id: str
     seed: int
+    member: int = 0
+    """Which of the runs of its seed: a fold, a replicate, a member of an ensemble; 0 for a holdout."""
     status: RunStatus
     status_reason: str | None
     status_detail: str | None

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from models.spec.job import JobSpec
 from models.spec.plan import Plan
@@ -49,12 +49,15 @@ def submit(session: Session, spec: JobSpec, plan: Plan, sweep_id: str | None = N
     )
     cohort_key = spec.cohort_key
     # Born in the same millisecond: sorted, so that they wait in the order of their seeds.
-    ids = sorted(new_id("run") for _ in spec.seeds)
+    ids = sorted(new_id("run") for _ in spec.runs)
+    chained = spec.evaluation.one_after_another
     job.runs = [
         Run(
             id=ids[position],
             position=position,
             seed=seed,
+            member=member,
+            waits_for=ids[position - 1] if chained and member else None,
             device=spec.device,
             priority=spec.priority,
             cohort_key=cohort_key,
@@ -66,10 +69,17 @@ def submit(session: Session, spec: JobSpec, plan: Plan, sweep_id: str | None = N
             step=0,
             total_steps=plan.steps,
         )
-        for position, seed in enumerate(spec.seeds)
+        for position, (seed, member) in enumerate(spec.runs)
     ]
     session.add(job)
     return job
+
+
+def ready() -> ColumnElement[bool]:
+    """Of a run: it waits, and for nothing but a worker."""
+    before = aliased(Run)
+    succeeded = exists().where(before.id == Run.waits_for, before.status == RunStatus.SUCCEEDED)
+    return and_(Run.status == RunStatus.QUEUED, or_(Run.waits_for.is_(None), succeeded))
 
 
 # ── a worker's side ──────────────────────────────────────────────────────────────────────────────
@@ -83,6 +93,8 @@ class ClaimedRun:
     seed: int
     attempt: int
     spec: JobSpec
+    job_id: str = ""
+    member: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ def claim(session: Session, worker_id: str, device: str, limit: Callable[[JobSpe
         The claim, or None where nothing waits for this device.
 
     """
-    waiting = select(Run).where(Run.status == RunStatus.QUEUED, Run.device.in_(CLAIMABLE[device]))
+    waiting = select(Run).where(ready(), Run.device.in_(CLAIMABLE[device]))
     order = (Run.priority.desc(), Run.queued_at, Run.id)
     head = session.scalars(waiting.order_by(*order).limit(1).with_for_update(skip_locked=True, of=Run)).one_or_none()
     if head is None:
@@ -133,7 +145,9 @@ def claim(session: Session, worker_id: str, device: str, limit: Callable[[JobSpe
         run.worker_id, run.cohort_id = worker_id, cohort.id
         run.started_at = cohort.created_at
         run.step, run.summary, run.train_seconds = 0, None, None
-    return Claim(cohort.id, tuple(ClaimedRun(r.id, r.seed, r.attempt, specs[r.job_id]) for r in runs))
+    return Claim(
+        cohort.id, tuple(ClaimedRun(r.id, r.seed, r.attempt, specs[r.job_id], r.job_id, r.member) for r in runs)
+    )
 
 
 def _spec_of(session: Session, job_id: str) -> JobSpec:
@@ -180,7 +194,7 @@ def finish(
 ) -> bool:
     """Write a run's ending. False where this attempt no longer holds the run."""
     assert status.is_terminal
-    return _move(
+    moved = _move(
         session,
         run_id,
         attempt,
@@ -193,6 +207,9 @@ def finish(
         summary=dict(summary),
         finished_at=now(),
     )
+    if moved and status is RunStatus.FAILED:
+        _fail_followers(session, run_id)
+    return moved
 
 
 def release(session: Session, run_id: str, attempt: int) -> bool:
@@ -234,6 +251,8 @@ def return_lost(session: Session, run_id: str, attempt: int, crashes: int) -> Ru
             "status_detail": f"the worker vanished {crashes + 1} times while training this run",
         }
     moved = _move(session, run_id, attempt, {RunStatus.RUNNING}, status=status, **values)
+    if moved and status is RunStatus.FAILED:
+        _fail_followers(session, run_id)
     return status if moved else None
 
 
@@ -324,6 +343,28 @@ def delete_job(session: Session, job_id: str) -> list[str]:
 def _statuses(session: Session, job_id: str) -> list[RunStatus]:
     rows = session.scalars(select(Run.status).where(Run.job_id == job_id).order_by(Run.id).with_for_update())
     return [RunStatus(status) for status in rows]
+
+
+def _fail_followers(session: Session, run_id: str) -> None:
+    """End the runs that could only have gone on from this one."""
+    failed = session.execute(select(Run.job_id, Run.seed, Run.member).where(Run.id == run_id)).one()
+    session.execute(
+        update(Run)
+        .where(
+            Run.job_id == failed.job_id,
+            Run.seed == failed.seed,
+            Run.member > failed.member,
+            Run.waits_for.is_not(None),
+            Run.status == RunStatus.QUEUED,
+        )
+        .values(
+            status=RunStatus.FAILED,
+            status_reason=StatusReason.ROUND_BEFORE_FAILED,
+            status_detail=f"round {failed.member} of this seed failed, run {run_id}: see there, then retry the job",
+            finished_at=now(),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _cancelled_at_last(session: Session, run_id: str, attempt: int) -> bool:

@@ -40,6 +40,8 @@ class StatusReason(StrEnum):
     """Its worker vanished. Queued: it will train again. Failed: that happened too often."""
     WORKER_DRAINED = "worker_drained"
     """Queued: its worker was shut down in good order."""
+    ROUND_BEFORE_FAILED = "round_before_failed"
+    """Failed: it could only have gone on from a run that failed."""
     ERROR = "error"
     """Failed: the engine raised; `status_detail` carries the message."""
     CANCELLED_BY_USER = "cancelled_by_user"
@@ -50,7 +52,7 @@ TERMINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED
 LIVE = frozenset({RunStatus.RUNNING, RunStatus.CANCELLING})
 
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
-    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED}),
+    RunStatus.QUEUED: frozenset({RunStatus.RUNNING, RunStatus.CANCELLED, RunStatus.FAILED}),
     RunStatus.RUNNING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLING, RunStatus.QUEUED}),
     RunStatus.CANCELLING: frozenset({RunStatus.CANCELLED, RunStatus.SUCCEEDED, RunStatus.FAILED}),
     RunStatus.SUCCEEDED: frozenset(),

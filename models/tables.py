@@ -21,6 +21,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from models.status import RunStatus
 
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
+"""Names of the artifacts that a run leaves."""
+
 
 def new_id(prefix: str) -> str:
     """An identifier that sorts by time of birth and cannot be guessed: prefix, milliseconds, 64 random bits."""
@@ -102,6 +105,10 @@ class Run(Table):
     position: Mapped[int]
     """Place among the job's runs."""
     seed: Mapped[int] = mapped_column(BigInteger)
+    member: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Which of the runs of its seed."""
+    waits_for: Mapped[str | None] = mapped_column(String(40))
+    """The run that has to succeed first."""
     device: Mapped[str] = mapped_column(String(8))
     """What the spec asks for: auto, cpu or cuda."""
     priority: Mapped[int]

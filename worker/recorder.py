@@ -28,7 +28,7 @@ from models.metric_stream import LiveState, publish
 from models.settings import Settings
 from models.status import RunStatus
 from models.storage import Storage
-from models.tables import Artifact, MetricSegment, Run, Snapshot, new_id, now
+from models.tables import PREDICTIONS, WEIGHTS, Artifact, MetricSegment, Run, Snapshot, new_id, now
 from worker.run_record import Packed, RunRecord
 from worker.training.boundary import Ending, Leave
 
@@ -188,7 +188,7 @@ class Recorder:
             snapshots = [list(row.snapshots) for row in rows]
             ending = [row.ending is not None for row in rows]
         for row in rows:
-            self._store_weights(row)
+            self._store_files(row)
         with self._database.write() as session:
             held = lifecycle.held(session, self._claim.cohort_id)
             ours = [row.run.id in held for row in rows]
@@ -247,20 +247,23 @@ class Recorder:
             train_seconds=row.ending.train_seconds,
             summary=row.summary(),
         )
-        if row.artifact is not None:
-            session.merge(row.artifact)
+        for artifact in row.artifacts or ():
+            session.merge(artifact)
 
-    def _store_weights(self, row: RunRecord) -> None:
-        """Put the weights in storage before the row that names them is written."""
-        if row.artifact is not None or row.ending is None or row.ending.weights is None:
-            return
-        content = save({name: np.ascontiguousarray(tensor) for name, tensor in row.ending.weights.items()})
-        key = f"runs/{row.run.id}/{row.run.attempt}/weights.safetensors"
+    def _store_files(self, row: RunRecord) -> None:
+        """Put weights and predictions in storage before the rows that name them are written."""
+        if row.artifacts is None and row.ending is not None:
+            files = {WEIGHTS: row.ending.weights, PREDICTIONS: row.ending.predictions}
+            row.artifacts = [self._store(row, name, content) for name, content in files.items() if content is not None]
+
+    def _store(self, row: RunRecord, name: str, tensors: Mapping[str, NDArray[Any]]) -> Artifact:
+        content = save({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()})
+        key = f"runs/{row.run.id}/{row.run.attempt}/{name}"
         self._storage.write(key, content)
-        row.artifact = Artifact(
+        return Artifact(
             id=new_id("artifact"),
             run_id=row.run.id,
-            name="weights.safetensors",
+            name=name,
             media_type="application/octet-stream",
             size=len(content),
             sha256=hashlib.sha256(content).hexdigest(),

@@ -72,7 +72,8 @@ class RunRecord:
     failure: str | None = None
     """Why the engine gave up, where it did."""
     last_chunk: Packed | None = None
-    artifact: Artifact | None = None
+    artifacts: list[Artifact] | None = None
+    """The files that it leaves, once they are stored."""
     done: bool = False
     """Its ending is written, or it is somebody else's: nothing more is."""
 

@@ -74,8 +74,10 @@ class TrainingProcess:
 
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""
+        from worker.rounds import round_before
         from worker.training.loop import train
         from worker.training.provenance import provenance
+        from worker.training.randomness import Member
 
         with self.database.write() as session:
             claim = lifecycle.claim(session, self.presence.worker_id, self.device, self._cohort_limit)
@@ -89,8 +91,10 @@ class TrainingProcess:
         recorder = Recorder(claim, self.database, self.redis, self.storage, self._config, lambda: bool(_draining[0]))
         with recorder:
             specs = [run.spec for run in claim.runs]
-            seeds = [run.seed for run in claim.runs]
-            train(specs, seeds, recorder, recorder.directives, device=self.device)
+            members = [Member(run.seed, run.member) for run in claim.runs]
+            with self.database.read() as session:
+                rounds = [round_before(session, self.storage, run) for run in claim.runs]
+            train(specs, members, recorder, recorder.directives, rounds=rounds, device=self.device)
         return True
 
     def _cohort_limit(self, spec: JobSpec) -> int:

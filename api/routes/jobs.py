@@ -129,7 +129,7 @@ def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
     return answers.PlannedJob(
         spec=spec,
         spec_hash=spec.spec_hash,
-        runs=len(spec.seeds),
+        runs=len(spec.runs),
         steps=counted.steps,
         steps_per_epoch=counted.steps_per_epoch,
         training_rows=counted.training_rows,

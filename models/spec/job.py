@@ -113,7 +113,7 @@ class JobSpec(SpecModel):
     budget: Budget = Budget(epochs=50)
     evaluation: Evaluation = Holdout()
     seeds: Seeds = (0,)
-    """A count n stands for the seeds 0 … n − 1. One seed is one run."""
+    """A count n stands for the seeds 0 … n − 1. One seed is one run, or as many as the evaluation asks for."""
     record: Record = Record()
     device: Literal["auto", "cpu", "cuda"] = "auto"
     priority: int = Field(0, ge=-100, le=100)
@@ -153,6 +153,11 @@ class JobSpec(SpecModel):
     def spec_hash(self) -> str:
         """SHA-256 of the canonical form, as hexadecimal digits."""
         return digest(self.canonical())
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """Seed and member of each run of the job, in the order in which they wait."""
+        return [(seed, member) for seed in self.seeds for member in range(self.evaluation.members)]
 
     @property
     def cohort_key(self) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from models.spec.job import MAX_STEPS, JobSpec
+from models.spec.job import MAX_RUNS_PER_JOB, MAX_STEPS, JobSpec
 from models.spec.layout import Layout
 from models.spec.optimizers import (
     SAM,
@@ -69,9 +69,7 @@ def plan(spec: JobSpec) -> Plan:
 
     """
     shape = spec.dataset.shape
-    training, validation, test = spec.evaluation.sizes(shape.rows)
-    if training < 2:
-        raise PlanError("/evaluation", f"only {training} of {shape.rows} rows are left to train on")
+    training, validation, test = _split_sizes(spec)
     batch = training if spec.batch_size == "full" else spec.batch_size
     if batch > training:
         raise PlanError(
@@ -122,6 +120,23 @@ def plan(spec: JobSpec) -> Plan:
         evaluate_every=evaluate,
         memory_bytes=4 * numbers,
     )
+
+
+def _split_sizes(spec: JobSpec) -> tuple[int, int, int]:
+    """Rows in (train, validation, test) of one run."""
+    shape = spec.dataset.shape
+    training, validation, test = spec.evaluation.sizes(shape.rows)
+    if (runs := len(spec.runs)) > MAX_RUNS_PER_JOB:
+        raise PlanError(
+            "/evaluation",
+            f"{len(spec.seeds):,} seeds of {spec.evaluation.members:,} runs each are {runs:,} runs, more than the "
+            f"{MAX_RUNS_PER_JOB:,} that a job may have: take fewer of either",
+        )
+    if not validation:
+        raise PlanError("/evaluation/folds", f"{shape.rows - test} rows do not fill so many folds: take fewer")
+    if training < 2:
+        raise PlanError("/evaluation", f"only {training} of {shape.rows} rows are left to train on")
+    return training, validation, test
 
 
 def layout(spec: JobSpec) -> Layout:

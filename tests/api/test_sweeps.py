@@ -40,7 +40,7 @@ def test_paths_lead_into_lists_and_through_bare_names(api: httpx2.Client) -> Non
     base = spec(regularizers=["l2"], experiment="mine")
     made = submit(api, base=base, grid={"regularizers.0.weight": [0.1, 0.2], "evaluation.validation": [0.3]}, seeds=[7])
     assert [job.spec.regularizers[0].model_dump()["weight"] for job in made.jobs] == [0.1, 0.2]
-    assert {job.spec.evaluation.validation for job in made.jobs} == {0.3}
+    assert {job.spec.evaluation.model_dump()["validation"] for job in made.jobs} == {0.3}
     assert {job.experiment for job in made.jobs} == {"mine"}
 
 

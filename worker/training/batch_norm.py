@@ -1,6 +1,7 @@
 """Batch normalization of K runs, each by the mean and variance of its own batch."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from torch import Tensor
@@ -25,6 +26,13 @@ class RunningAverages:
     def move(self) -> None:
         """Take the present batch in."""
         self.values.lerp_(self.of_batch, self._momentum)
+
+    def fixed(self, run: int, values: Tensor) -> "RunningAverages":
+        """Those of one run, (1, S), to evaluate with."""
+        one = copy(self)
+        one.values, one.epsilon = values, self.epsilon[run : run + 1]
+        one.of_batch = values
+        return one
 
     def select(self, rows: Tensor) -> None:
         """Keep some runs."""

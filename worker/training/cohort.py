@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from models.spec.regularizers import BatchNorm
@@ -16,15 +17,28 @@ from worker.training.batches import Batches
 from worker.training.cost import threads_for
 from worker.training.datasets import SplitRows, prepare
 from worker.training.evaluate import Evaluator
+from worker.training.predictions import Arrays, predictions
+from worker.training.randomness import Member
 from worker.training.schedules import Rates
+from worker.training.splits import Round
+from worker.training.synthetic import Floats
+from worker.training.threads import threads
 
 
 class Cohort:
     """Parameters θ and their gradient, both (K, P), with all that belongs to their rows."""
 
-    def __init__(self, specs: Sequence[JobSpec], seeds: Sequence[int], device: torch.device, threads: int) -> None:
+    def __init__(
+        self,
+        specs: Sequence[JobSpec],
+        members: Sequence[Member],
+        device: torch.device,
+        available: int,
+        rounds: Sequence[Round | None] | None = None,
+    ) -> None:
         self._specs = list(specs)
-        self._threads = threads
+        seeds = [member.key for member in members]
+        self._threads = available
         self._network = networks.build(specs[0])
         initial = np.stack([self._network.initial(seed) for seed in seeds])
         self.theta = torch.from_numpy(initial).to(device)
@@ -37,7 +51,7 @@ class Cohort:
         self.rule = optimizers.build(rules, self.theta, rates)
         self.ascent = ascent.build(rules, self.theta)
         self.regularizers = regularizers.build(specs, seeds, self._network, self.state, rates)
-        self._data = prepare(specs, seeds, str(device))
+        self._data = prepare(specs, members, str(device), rounds)
         self._labels = regularizers.relabel(specs, seeds, self._data.training.targets)
         self.batches = Batches(specs[0], seeds, self._rows_to_train_on(), self.regularizers)
         self._bind()
@@ -91,11 +105,28 @@ class Cohort:
         training = self._data.training
         return training if self._labels is None else SplitRows(training.inputs, self._labels)
 
+    @property
+    def _kept(self) -> list[Tensor]:
+        """The state that a run leaves behind."""
+        stopping = self.regularizers.stopping
+        return self.state if stopping is None else stopping.kept(self.state)
+
+    def predictions(self, column: int) -> Arrays | None:
+        """What a run says of every row that it may see, where the evaluation puts several runs together."""
+        spec = self._specs[column]
+        if isinstance(spec.evaluation, Holdout):
+            return None
+
+        def outputs(inputs: Floats) -> Floats:
+            return self.evaluator.outputs_of(column, self._kept, inputs)
+
+        # As the run would say it alone: its products are not cut where they would not be cut there.
+        with threads(threads_for(spec, 1, self._threads)):
+            return predictions(spec.dataset, self._data.splits[column], outputs)
+
     def weights(self, column: int) -> dict[str, NDArray[np.float32]]:
         """What a run leaves behind: its parameters, and the units in which it was trained."""
-        stopping = self.regularizers.stopping
-        kept = self.state if stopping is None else stopping.kept(self.state)
-        named = self._network.named(*(matrix[column] for matrix in kept))
+        named = self._network.named(*(matrix[column] for matrix in self._kept))
         for name, scales in (("input", self._data.input_scales), ("target", self._data.target_scales)):
             if scales is not None:
                 named |= {f"{name}_mean": scales[column].mean, f"{name}_scale": scales[column].scale}

@@ -28,7 +28,8 @@ from models.spec.datasets import (
 )
 from models.spec.job import JobSpec
 from worker.training import mnist1d, synthetic
-from worker.training.splits import split
+from worker.training.randomness import Member
+from worker.training.splits import Round, Split, split
 from worker.training.synthetic import Floats
 
 
@@ -116,6 +117,7 @@ class CohortData:
     """What the K runs of a cohort see: each its own split, in its own units."""
 
     task: Literal["regression", "classification"]
+    splits: list[Split]
     training: SplitRows
     validation: SplitRows
     input_scales: list[Scale] | None
@@ -126,6 +128,7 @@ class CohortData:
         keep = rows.tolist()
         return CohortData(
             self.task,
+            [self.splits[k] for k in keep],
             self.training.select(rows),
             self.validation.select(rows),
             [self.input_scales[k] for k in keep] if self.input_scales else None,
@@ -133,17 +136,31 @@ class CohortData:
         )
 
 
-def prepare(specs: Sequence[JobSpec], seeds: Sequence[int], device: str) -> CohortData:
-    """Split and standardize the rows of each run and stack them, as float32 on `device`."""
+def prepare(
+    specs: Sequence[JobSpec],
+    members: Sequence[Member],
+    device: str,
+    rounds: Sequence[Round | None] | None = None,
+) -> CohortData:
+    """Split and standardize the rows of each run and stack them, as float32 on `device`.
+
+    `rounds` are what runs of boosting go by.
+    """
     dataset = specs[0].dataset
     rows = load(dataset)
     standardize = isinstance(dataset, Measured) and dataset.standardize
     input_scales, target_scales = [], []
     training: list[tuple[Floats, Floats]] = []
     validation: list[tuple[Floats, Floats]] = []
-    for spec, seed in zip(specs, seeds, strict=True):
-        parts = split(len(rows.inputs), spec.evaluation, seed)
+    classes = rows.targets.argmax(1) if dataset.shape.task == "classification" else None
+    splits: list[Split] = []
+    for spec, member, follows in zip(specs, members, rounds or [None] * len(specs), strict=True):
+        parts = split(len(rows.inputs), spec.evaluation, member, classes, follows)
+        splits.append(parts)
         inputs, targets = rows.inputs, rows.targets
+        if follows is not None and follows.residuals is not None:
+            targets = targets.copy()
+            targets[follows.rows] = follows.residuals
         if standardize:
             input_scales.append(Scale.of(inputs[parts.training]))
             inputs = input_scales[-1].apply(inputs)
@@ -154,6 +171,7 @@ def prepare(specs: Sequence[JobSpec], seeds: Sequence[int], device: str) -> Coho
         validation.append((inputs[parts.validation], targets[parts.validation]))
     return CohortData(
         dataset.shape.task,
+        splits,
         _stack(training, device),
         _stack(validation, device),
         input_scales or None,

@@ -16,6 +16,7 @@ from worker.training.binding import Pass
 from worker.training.datasets import CohortData, Scale, SplitRows
 from worker.training.losses import row_sums
 from worker.training.networks import Network
+from worker.training.synthetic import Floats
 
 CLEAN_TRAIN_ROWS = 512
 """The clean training metrics are over at most this many training rows, the first ones: a random sample, as the split is
@@ -86,6 +87,23 @@ class Evaluator:
         if rows not in self._passes:
             self._passes[rows] = self._network.bind(self._theta, None, rows, self._averages)
         return self._passes[rows].forward(inputs)
+
+    def outputs_of(self, column: int, state: Sequence[Tensor], inputs: Floats) -> NDArray[Any]:
+        """What one run says of inputs (R, F) in the data's own units, its row of `state` being its parameters.
+
+        Class probabilities, or values in their own units: (R, O).
+        """
+        theta, *values = (matrix[column : column + 1] for matrix in state)
+        averages = None if self._averages is None else self._averages.fixed(column, *values)
+        scales = self._data.input_scales
+        units = inputs if scales is None else scales[column].apply(inputs)
+        joined = np.pad(units, ((0, 0), (0, 1)), constant_values=1).astype(np.float32)
+        said = []
+        for rows in torch.split(torch.from_numpy(joined).to(theta.device), self._chunk_rows):
+            outputs = self._network.bind(theta, None, len(rows), averages).forward(rows[None])[0]
+            said.append(outputs.softmax(1) if self._data.task == "classification" else outputs.clone())
+        values_said: NDArray[Any] = torch.cat(said).cpu().numpy()
+        return self._original(self._data.target_scales, column, values_said)
 
     def _score(self, split: SplitRows, rows: int) -> tuple[Tensor, Tensor]:
         """Mean loss, and the accuracy of classes or the mean squared error of values, (K,) each."""

@@ -1,7 +1,6 @@
 """The training loop: K compatible runs as one stacked program."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,27 +13,33 @@ from worker.training.boundary import Directives, Reporter
 from worker.training.cohort import Cohort
 from worker.training.losses import Loss
 from worker.training.observer import Observer
+from worker.training.randomness import Member
+from worker.training.splits import Round
+from worker.training.threads import threads
 
 
 def train(
     specs: Sequence[JobSpec],
-    seeds: Sequence[int],
+    members: Sequence[Member],
     reporter: Reporter,
     directives: Directives,
     *,
+    rounds: Sequence[Round | None] | None = None,
     device: str = "cpu",
 ) -> None:
-    """Train run k as `specs[k]` asks, from `seeds[k]`, until every run has ended.
+    """Train run k as `specs[k]` asks, as `members[k]`, until every run has ended.
+
+    A round of boosting that is not the first needs `rounds[k]`, what the rounds before it leave to it.
 
     Raises:
         ValueError: if the specs cannot share a cohort.
 
     """
-    if len(specs) != len(seeds) or len({spec.cohort_key for spec in specs}) != 1:
-        raise ValueError("a cohort has one spec and one seed a run, and all its specs one cohort key")
-    work, loss, threads = plan(specs[0]), losses.build_for_training(specs[0]), torch.get_num_threads()
-    with torch.inference_mode(), _threads_restored(threads):
-        cohort = Cohort(specs, seeds, torch.device(device), threads)
+    if len(specs) != len(members) or len({spec.cohort_key for spec in specs}) != 1:
+        raise ValueError("a cohort has one spec and one member a run, and all its specs one cohort key")
+    work, loss, available = plan(specs[0]), losses.build_for_training(specs[0]), torch.get_num_threads()
+    with torch.inference_mode(), threads(available):
+        cohort = Cohort(specs, members, torch.device(device), available, rounds)
         observer = Observer(cohort, reporter, directives, specs[0])
         observer.visit(0)
         observer.report(0)
@@ -94,11 +99,3 @@ def _pass_through(cohort: Cohort, loss: Loss, batch: Batch, kept: Tensor) -> Non
     loss.keep(outputs, batch.targets, kept)
     loss.gradient(kept, batch.targets, cohort.network.output_gradient)
     cohort.network.backward()
-
-
-@contextmanager
-def _threads_restored(threads: int) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

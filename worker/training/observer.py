@@ -101,8 +101,10 @@ class Observer:
             # What a diverged run still did until its loss was read is of no worth to anybody.
             keeps_weights = isinstance(result, Result) and result is not Result.DIVERGED
             weights = self._cohort.weights(column) if keeps_weights else None
+            predictions = self._cohort.predictions(column) if keeps_weights else None
             steps = earlier[column] if earlier else step
-            self._reporter.ended(self._history.rows[column], Ending(result, steps, self._seconds(), weights))
+            ending = Ending(result, steps, self._seconds(), weights, predictions)
+            self._reporter.ended(self._history.rows[column], ending)
         stay = [column for column in range(self.runs) if column not in ended]
         self._history.keep(stay)
         self._cohort.keep(stay)

@@ -5,6 +5,7 @@ resume, and contenders with the same seed see the same splits, initial weights a
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -35,6 +36,20 @@ class Purpose(IntEnum):
     MIX_PARTNERS = 9
     MIX_SHARES = 10
     LABEL_NOISE = 11
+    RESAMPLE = 12
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the runs of a seed: a fold, a replicate, a member of an ensemble. A holdout has number 0 alone."""
+
+    seed: int
+    number: int = 0
+
+    @property
+    def key(self) -> int:
+        """The seed of what each member draws for itself: its first weights, order, masks and noise."""
+        return self.seed + (self.number << 32)
 
 
 def stream(seed: int, purpose: Purpose, position: int = 0) -> np.random.Generator:

@@ -1,32 +1,82 @@
 """Which rows train, which choose, and which stay sealed."""
 
 from dataclasses import dataclass
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spec.evaluation import Evaluation
-from worker.training.randomness import DATASET_SEED, Purpose, stream
+from models.spec.evaluation import Bagging, Boosting, Bootstrap, Evaluation, Holdout, KFold
+from worker.training.randomness import DATASET_SEED, Member, Purpose, stream
+
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
     """Row numbers of one run's data. The test rows are not here: nothing in training can read them."""
 
-    training: NDArray[np.int64]
-    validation: NDArray[np.int64]
+    training: Rows
+    """In the order in which they are stored; a row that was drawn twice stands here twice."""
+    validation: Rows
+    pool: Rows
+    """From which the training rows are drawn: each row once."""
 
 
-def test_rows(rows: int, evaluation: Evaluation) -> NDArray[np.int64]:
+@dataclass(frozen=True)
+class Round:
+    """What the rounds before it leave to a round of boosting, for each of `rows`."""
+
+    rows: Rows
+    shares: NDArray[np.float64] | None = None
+    """Of classes: how likely each of the training rows is to be drawn."""
+    residuals: NDArray[np.float64] | None = None
+    """Of a regression: (N, O), what is still to be fitted, of training and validation rows."""
+
+
+def test_rows(rows: int, evaluation: Evaluation) -> Rows:
     """The sealed rows: the same for every run on a data set of this size."""
-    sealed = evaluation.sizes(rows)[2]
-    return stream(DATASET_SEED, Purpose.TEST_SPLIT).permutation(rows)[:sealed]
+    return stream(DATASET_SEED, Purpose.TEST_SPLIT).permutation(rows)[: evaluation.sealed(rows)]
 
 
-def split(rows: int, evaluation: Evaluation, seed: int) -> Split:
-    """Cut the test rows away first, then draw the run's own training and validation rows from the rest."""
-    training, validation, _ = evaluation.sizes(rows)
+def split(
+    rows: int,
+    evaluation: Evaluation,
+    member: Member,
+    classes: NDArray[Any] | None = None,
+    follows: Round | None = None,
+) -> Split:
+    """Cut the test rows away first, then divide the rest as the evaluation says.
+
+    `classes` (rows,) stratify folds; `follows` is what a round of boosting goes by.
+    """
     rest = np.setdiff1d(np.arange(rows), test_rows(rows, evaluation))
-    shuffled = stream(seed, Purpose.SPLIT).permutation(rest)
-    assert len(shuffled) == training + validation
-    return Split(training=shuffled[:training], validation=shuffled[training:])
+    if isinstance(evaluation, KFold):
+        return _fold(rest, evaluation, member, classes)
+    shuffled = stream(member.seed, Purpose.SPLIT).permutation(rest)
+    training = evaluation.sizes(rows)[0]
+    pool, validation = shuffled[:training], shuffled[training:]
+    match evaluation:
+        case Holdout():
+            return Split(pool, validation, pool)
+        case Bootstrap() | Bagging():
+            drawn = stream(member.key, Purpose.RESAMPLE).integers(len(pool), size=len(pool))
+            return Split(pool[drawn], validation, pool)
+        case Boosting():
+            if follows is None or follows.shares is None:
+                return Split(pool, validation, pool)
+            drawn = stream(member.key, Purpose.RESAMPLE).choice(follows.rows, len(pool), p=follows.shares)
+            return Split(drawn, validation, pool)
+        case _:
+            assert_never(evaluation)
+
+
+def _fold(rest: Rows, evaluation: KFold, member: Member, classes: NDArray[Any] | None) -> Split:
+    repeat, fold = divmod(member.number, evaluation.folds)
+    order = stream(member.seed, Purpose.SPLIT, repeat).permutation(rest)
+    dealt = order[: len(rest) // evaluation.folds * evaluation.folds]
+    if classes is not None:
+        dealt = dealt[np.argsort(classes[dealt], kind="stable")]
+    # Dealt out like cards, class by class; both splits keep the random order.
+    validates = np.isin(order, dealt[fold :: evaluation.folds])
+    return Split(order[~validates], order[validates], order[~validates])

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from models.spec.job import JobSpec
 from worker.training.boundary import Ending, Leave
 from worker.training.loop import train
+from worker.training.randomness import Member
+from worker.training.splits import Round
 
 Directives = Callable[[], Mapping[int, Leave]]
 
@@ -53,7 +55,8 @@ class Heard:
         ending = self.endings[row]
         history = {name: points for name, points in self.series[row].items() if name != "train_seconds"}
         weights = {name: tensor.tobytes() for name, tensor in (ending.weights or {}).items()}
-        return ending.result, ending.step, history, weights
+        predictions = {name: array.tobytes() for name, array in (ending.predictions or {}).items()}
+        return ending.result, ending.step, history, weights, predictions
 
 
 Train = Callable[..., Heard]
@@ -64,11 +67,15 @@ def train_runs() -> Train:
     """Train specs (dictionaries, one for all seeds or one a seed) and return what was heard."""
 
     def run(
-        specs: dict[str, Any] | Sequence[dict[str, Any]], seeds: Sequence[int], directives: Directives = dict
+        specs: dict[str, Any] | Sequence[dict[str, Any]],
+        seeds: Sequence[int | Member],
+        directives: Directives = dict,
+        rounds: Sequence[Round | None] | None = None,
     ) -> Heard:
         given = [specs] * len(seeds) if isinstance(specs, dict) else specs
         heard = Heard()
-        train([JobSpec.model_validate(s) for s in given], seeds, heard, directives)
+        members = [Member(seed) if isinstance(seed, int) else seed for seed in seeds]
+        train([JobSpec.model_validate(s) for s in given], members, heard, directives, rounds=rounds)
         return heard
 
     return run

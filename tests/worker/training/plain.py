@@ -26,7 +26,7 @@ from models.spec.regularizers import (
 )
 from tests.worker.training.torch_networks import torch_network
 from worker.training import datasets, networks
-from worker.training.randomness import DataOrder, DropoutMasks, MixPartners, MixShares, Normals, Purpose, stream
+from worker.training.randomness import DataOrder, DropoutMasks, Member, MixPartners, MixShares, Normals, Purpose, stream
 
 R = TypeVar("R")
 
@@ -39,7 +39,7 @@ class Plain:
         self.seed = seed
         self.plan = plan(spec)
         self.classes = spec.dataset.shape.task == "classification"
-        data = datasets.prepare([spec], [seed], "cpu")
+        data = datasets.prepare([spec], [Member(seed)], "cpu")
         self.training = (data.training.inputs[0, :, :-1], self.mislabelled(data.training.targets[0]))
         self.validation = (data.validation.inputs[0, :, :-1], data.validation.targets[0])
         self.network = networks.build(spec)

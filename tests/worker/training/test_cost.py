@@ -11,6 +11,7 @@ from models.spec.plan import matrices, plan
 from models.spec.regularizers import Regularizer
 from worker.training.cohort import Cohort
 from worker.training.cost import cohort_limit, threads_for
+from worker.training.randomness import Member
 
 PLENTY = 1 << 40
 
@@ -67,7 +68,7 @@ def test_a_cohort_keeps_as_many_matrices_as_were_planned(changes: dict[str, Any]
     shape = (3, plan(planned).parameters)
     gc.collect()  # of the cohorts before
     with torch.inference_mode():
-        cohort = Cohort([planned] * 3, [0, 1, 2], torch.device("cpu"), 1)
+        cohort = Cohort([planned] * 3, [Member(seed) for seed in range(3)], torch.device("cpu"), 1)
         kept = [t for t in gc.get_objects() if type(t) is torch.Tensor and t.shape == shape]
     assert len({t.data_ptr() for t in kept}) == matrices(planned)
     assert cohort.theta.shape == shape

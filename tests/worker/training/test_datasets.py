@@ -9,6 +9,7 @@ from models.spec.datasets import Dataset, Diabetes, Iris, Sine, Wine
 from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
 from worker.training import datasets, splits
+from worker.training.randomness import Member
 
 
 @pytest.mark.parametrize("component", list(choices(Dataset)), ids=lambda d: d.__name__)
@@ -72,10 +73,10 @@ def test_iris_and_wine_are_those_of_the_textbooks(dataset: Any, first: list[floa
 def test_measured_columns_are_standardized_and_generated_ones_are_not() -> None:
     for kind in ("iris", "wine"):
         spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
-        assert datasets.prepare([spec], [0], "cpu").input_scales is not None
+        assert datasets.prepare([spec], [Member(0)], "cpu").input_scales is not None
     for kind in ("polynomial", "moons", "circles", "spirals", "blobs", "mnist1d"):
         spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
-        data = datasets.prepare([spec], [0], "cpu")
+        data = datasets.prepare([spec], [Member(0)], "cpu")
         assert data.input_scales is None
         assert data.target_scales is None
         with pytest.raises(ValidationError, match="standardize"):
@@ -92,7 +93,7 @@ def test_sine_is_a_sine_with_its_noise() -> None:
 def test_the_splits_are_disjoint_and_whole_and_only_the_test_rows_are_common_to_all_seeds() -> None:
     evaluation = Holdout(validation=0.25, test=0.1)
     sealed = splits.test_rows(200, evaluation)
-    parts = [splits.split(200, evaluation, seed) for seed in range(5)]
+    parts = [splits.split(200, evaluation, Member(seed)) for seed in range(5)]
     for part in parts:
         assert (len(part.training), len(part.validation), len(sealed)) == evaluation.sizes(200)
         assert sorted([*part.training, *part.validation, *sealed]) == list(range(200))
@@ -101,14 +102,14 @@ def test_the_splits_are_disjoint_and_whole_and_only_the_test_rows_are_common_to_
 
 def test_each_run_is_standardized_over_its_own_training_rows() -> None:
     spec = JobSpec.model_validate({"dataset": "diabetes", "optimizer": "sgd"})
-    data = datasets.prepare([spec, spec], [0, 1], "cpu")
+    data = datasets.prepare([spec, spec], [Member(0), Member(1)], "cpu")
     training = data.training.inputs[..., :-1].double()
     assert training.mean(1).abs().max() < 1e-5
     assert (training.std(1, correction=0) - 1).abs().max() < 1e-5
     assert data.training.targets.mean(1).abs().max() < 1e-5
     assert data.input_scales is not None
     assert not np.array_equal(data.input_scales[0].mean, data.input_scales[1].mean)
-    part = splits.split(442, spec.evaluation, 1)
+    part = splits.split(442, spec.evaluation, Member(1))
     original = data.input_scales[1].undo(data.validation.inputs[1, :, :-1].numpy())
     np.testing.assert_allclose(original, datasets.load(Diabetes()).inputs[part.validation], rtol=1e-4, atol=1e-4)
 
@@ -116,7 +117,7 @@ def test_each_run_is_standardized_over_its_own_training_rows() -> None:
 def test_a_constant_column_and_raw_data_keep_their_units() -> None:
     digits = JobSpec.model_validate({"dataset": "digits", "optimizer": "sgd"})
     raw = JobSpec.model_validate({"dataset": {"kind": "digits", "standardize": False}, "optimizer": "sgd"})
-    assert datasets.prepare([digits], [0], "cpu").training.inputs.isfinite().all()
-    data = datasets.prepare([raw], [0], "cpu")
+    assert datasets.prepare([digits], [Member(0)], "cpu").training.inputs.isfinite().all()
+    data = datasets.prepare([raw], [Member(0)], "cpu")
     assert data.input_scales is None
     assert data.training.inputs.max() == 16

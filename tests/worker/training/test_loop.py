@@ -14,6 +14,7 @@ from worker.training import datasets, observer
 from worker.training.boundary import Leave, Result
 from worker.training.evaluate import CLEAN_TRAIN_ROWS
 from worker.training.loop import train
+from worker.training.randomness import Member
 
 SINE: dict[str, Any] = {
     "dataset": {"kind": "sine", "samples": 300},
@@ -53,7 +54,7 @@ def test_classes_are_measured_by_accuracy_and_values_by_rmse(train_runs: Any) ->
 def test_the_metrics_follow_from_the_weights(train_runs: Any, base: dict[str, Any]) -> None:
     heard = train_runs(base, [4, 5])
     spec = JobSpec.model_validate(base)
-    data = datasets.prepare([spec], [5], "cpu")
+    data = datasets.prepare([spec], [Member(5)], "cpu")
     weights = {name: torch.from_numpy(tensor) for name, tensor in heard.weights(1).items()}
 
     def predict(inputs: torch.Tensor) -> torch.Tensor:
@@ -199,6 +200,6 @@ def test_the_threads_of_the_process_are_left_as_they_were(train_runs: Any) -> No
 def test_specs_that_cannot_share_a_program_are_refused() -> None:
     specs = [JobSpec.model_validate(SINE), JobSpec.model_validate(SINE | {"batch_size": 16})]
     with pytest.raises(ValueError, match="cohort key"):
-        train(specs, [0, 1], None, dict)  # type: ignore[arg-type]
+        train(specs, [Member(0), Member(1)], None, dict)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="one seed a run"):
-        train(specs[:1], [0, 1], None, dict)  # type: ignore[arg-type]
+        train(specs[:1], [Member(0), Member(1)], None, dict)  # type: ignore[arg-type]

@@ -98,4 +98,5 @@ def test_the_purposes_keep_their_numbers() -> None:
         "MIX_PARTNERS": 9,
         "MIX_SHARES": 10,
         "LABEL_NOISE": 11,
+        "RESAMPLE": 12,
     }

@@ -1,0 +1,38 @@
+"""What the rounds before it leave to a round of boosting: read from their predictions, as they were stored."""
+
+import numpy as np
+from safetensors.numpy import load
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from models import boosting
+from models.lifecycle import ClaimedRun
+from models.spec.evaluation import Boosting
+from models.storage import Storage
+from models.tables import PREDICTIONS, Artifact, Run
+from worker.training.splits import Round
+
+
+def round_before(session: Session, storage: Storage, run: ClaimedRun) -> Round | None:
+    """What the run goes by; None for a first round, and for everything that is not boosting."""
+    evaluation = run.spec.evaluation
+    if not isinstance(evaluation, Boosting) or not run.member:
+        return None
+    keys = session.scalars(
+        select(Artifact.storage_key)
+        .join(Run)
+        .where(Run.job_id == run.job_id, Run.seed == run.seed, Run.member < run.member, Artifact.name == PREDICTIONS)
+        .order_by(Run.member)
+    ).all()
+    rounds = []
+    for key in keys:
+        with storage.open(key) as file:
+            rounds.append(load(file.read()))
+    outputs = np.stack([said["outputs"] for said in rounds]).astype(np.float64)
+    first = rounds[0]
+    if run.spec.dataset.shape.task == "regression":
+        total = boosting.additive(outputs, evaluation.shrinkage)[-1]
+        return Round(first["rows"], residuals=first["targets"][:, None] - total)
+    trains = first["validates"] == 0
+    _, shares = boosting.samme(outputs[:, trains], first["targets"][trains], evaluation.shrinkage)
+    return Round(first["rows"][trains], shares=shares)
