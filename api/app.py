@@ -21,7 +21,7 @@ from api.histories import Histories
 from api.limits import RequestLimits
 from api.relay import Relay
 from api.responses import forget_old_answers
-from api.routes import comparisons, components, experiments, jobs, operations, runs, streams, sweeps
+from api.routes import comparisons, components, experiments, jobs, operations, results, runs, streams, sweeps
 from api.telemetry import Meters, RequestContext
 from models.database import Database
 from models.logs import configure_logging
@@ -79,7 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestLimits, allowed_hosts=config.allowed_hosts)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
-    for room in (jobs, runs, streams, sweeps, experiments, comparisons, components, operations):
+    for room in (jobs, results, runs, streams, sweeps, experiments, comparisons, components, operations):
         app.include_router(room.router)
     _add_documentation(app)
     return app

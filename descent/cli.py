@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from descent.commands import comparing, components, jobs, stack
+from descent.commands import comparing, components, jobs, results, stack
 from descent.console import INTERRUPTED, Json, err, out, print_json
 from descent.errors import DescentError
 
@@ -34,6 +34,7 @@ app.command()(jobs.submit)
 app.command("jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.watch)
+app.command()(results.results)
 app.command()(comparing.compare)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)

@@ -22,6 +22,7 @@ from models.answers import (
     Health,
     Job,
     JobMetrics,
+    JobResults,
     MetricsPage,
     Page,
     PlannedJob,
@@ -192,11 +193,19 @@ class Client:
         """Mean and interval over a job's runs."""
         return self._ask(JobMetrics, "GET", f"/v1/jobs/{_id(job)}/metrics")
 
+    def results(self, job: str | Job) -> JobResults:
+        """What a job's runs come to together: its folds, its replicates, its ensemble."""
+        return self._ask(JobResults, "GET", f"/v1/jobs/{_id(job)}/results")
+
     def snapshots(self, run: str | Run) -> list[Snapshot]:
         return list(self._pages(Snapshot, f"/v1/runs/{_id(run)}/snapshots", []))
 
     def artifacts(self, run: str | Run) -> list[Artifact]:
         return list(self._pages(Artifact, f"/v1/runs/{_id(run)}/artifacts", []))
+
+    def download(self, artifact: Artifact) -> bytes:
+        """The bytes of a file that a run left."""
+        return self._transport.send("GET", f"/v1/runs/{artifact.run_id}/artifacts/{artifact.id}").content
 
     @overload
     def weights(self, run: str | Run) -> bytes: ...
@@ -208,7 +217,7 @@ class Client:
         found = [artifact for artifact in self.artifacts(run) if artifact.name == name]
         if not found:
             raise DescentError(f"{_id(run)} has no {name}: weights are kept once a run has succeeded")
-        content = self._transport.send("GET", f"/v1/runs/{_id(run)}/artifacts/{found[0].id}").content
+        content = self.download(found[0])
         if path is None:
             return content
         path.write_bytes(content)

@@ -169,14 +169,17 @@ def _bars(seen: Watch, runs: Sequence[Run], columns: int) -> Table:
         table.add_column(width=5, justify="right", no_wrap=True)
         table.add_column(width=8, justify="right", no_wrap=True)
     rows = ceil(len(runs) / columns)
+    has_members = any(run.member for run in runs)
     for row in range(rows):
         # Down the first column, then down the next, as one reads a list.
-        cells = [cell for run in runs[row::rows] for cell in _cell(run, seen.losses.get(run.id))]
+        cells = [
+            cell for run in runs[row::rows] for cell in _cell(run, seen.losses.get(run.id), has_members=has_members)
+        ]
         table.add_row(*cells)
     return table
 
 
-def _cell(run: Run, loss: float | None) -> tuple[RenderableType, ...]:
+def _cell(run: Run, loss: float | None, *, has_members: bool) -> tuple[RenderableType, ...]:
     style = STYLES[run.status]
     bar = ProgressBar(
         total=max(1, run.progress.total),
@@ -188,7 +191,8 @@ def _cell(run: Run, loss: float | None) -> tuple[RenderableType, ...]:
     told = {RunStatus.FAILED: "fails", RunStatus.CANCELLED: "off", RunStatus.QUEUED: "waits"}
     share = told.get(run.status) or _percent(run.progress.completed, run.progress.total)
     value = "" if loss is None else f"{loss:.4g}"
-    return Text(f" seed {run.seed}"), bar, Text(share, style=style), Text(value)
+    name = f" run {run.seed}.{run.member}" if has_members else f" seed {run.seed}"
+    return Text(name), bar, Text(share, style=style), Text(value)
 
 
 def _percent(completed: int, total: int) -> str:

@@ -191,6 +191,51 @@ class Artifact(Answer):
     created_at: datetime
 
 
+class Estimate(Answer):
+    """A number over the seeds of a job."""
+
+    mean: float
+    standard_deviation: float | None
+    """None for one seed."""
+    seeds: int
+
+
+class MemberResult(Answer):
+    """One run inside of an evaluation."""
+
+    run_id: str
+    member: int
+    score: float
+    """On the rows that validate it."""
+    weight: float | None
+    """By which it counts in a weighted ensemble."""
+
+
+class SeedResults(Answer):
+    """What the runs of one seed come to together."""
+
+    seed: int
+    members: list[MemberResult]
+    scores: dict[str, float]
+    series: dict[str, list[float]]
+    """Scores of ensembles of the first 1, 2, 3, … members."""
+
+
+class JobResults(Answer):
+    """What the runs of a job come to together: folds, replicates, ensembles."""
+
+    job_id: str
+    evaluation: str
+    measure: str
+    """What the scores are: "accuracy", or "mean_squared_error" in the target's own units."""
+    runs: int
+    """Of the job."""
+    counted: int
+    """Runs that have succeeded and stand behind these numbers."""
+    scores: dict[str, Estimate]
+    seeds: list[SeedResults]
+
+
 class Sweep(Answer):
     """A base spec times a grid, and the jobs it became."""
 

@@ -81,7 +81,10 @@ def check_jobs(jobs: Sequence[JobHistory]) -> None:
     for job in jobs:
         for seed, count in Counter(job.seeds).items():
             if count > 1:
-                raise ComparisonError(f"job {job.job_id} has {count} runs of seed {seed}: pairs need one run a seed")
+                raise ComparisonError(
+                    f"job {job.job_id} has {count} runs of seed {seed}, and pairs need one run a seed, as runs that "
+                    f"share their rows are not independent: see /v1/jobs/{job.job_id}/results for what they come to"
+                )
 
 
 def labels(jobs: Sequence[JobHistory]) -> dict[str, str]:

@@ -172,7 +172,9 @@ def _table_of(jobs: Sequence[Job]) -> Table:
 
 def _table_of_runs(runs: Sequence[Run]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("seed", "status", "steps", DEFAULT_METRIC, "best", "at step"):
+    has_members = any(run.member for run in runs)
+    headings = ("seed", "member") if has_members else ("seed",)
+    for heading in (*headings, "status", "steps", DEFAULT_METRIC, "best", "at step"):
         table.add_column(heading, no_wrap=True, justify="left" if heading == "status" else "right")
     has_reasons = any(run.status_reason for run in runs)
     if has_reasons:
@@ -185,6 +187,7 @@ def _table_of_runs(runs: Sequence[Run]) -> Table:
         why = run.status_detail or run.status_reason or ""
         table.add_row(
             str(run.seed),
+            *([str(run.member)] if has_members else []),
             Text(run.status.value, style=watching.STYLES[run.status]),
             f"{run.progress.completed:,}",
             _number(measured.last),

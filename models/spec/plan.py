@@ -31,6 +31,7 @@ from models.spec.regularizers import (
 
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
+MAX_PREDICTIONS = 20_000_000
 AUTO_POINTS = 2_000
 MOST_AUTO_EVALUATIONS = 200
 FEWEST_AUTO_EVALUATIONS = 20
@@ -131,6 +132,13 @@ def _split_sizes(spec: JobSpec) -> tuple[int, int, int]:
             "/evaluation",
             f"{len(spec.seeds):,} seeds of {spec.evaluation.members:,} runs each are {runs:,} runs, more than the "
             f"{MAX_RUNS_PER_JOB:,} that a job may have: take fewer of either",
+        )
+    numbers = spec.evaluation.members * (training + validation) * shape.outputs
+    if spec.evaluation.members > 1 and numbers > MAX_PREDICTIONS:
+        raise PlanError(
+            "/evaluation",
+            f"{spec.evaluation.members:,} runs a seed that predict {training + validation:,} rows each are "
+            f"{numbers:,} numbers, more than the {MAX_PREDICTIONS:,} that are put together: take fewer runs or rows",
         )
     if not validation:
         raise PlanError("/evaluation/folds", f"{shape.rows - test} rows do not fill so many folds: take fewer")
