@@ -6,12 +6,13 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def member_weight(error: float, rows: int, classes: int, shrinkage: float) -> float:
+def member_weight(error: float, lightest: float, classes: int, shrinkage: float) -> float:
     """A member's say α = ν (log((1 − error) / error) + log(C − 1)), SAMME (Zhu et al. 2009).
 
-    A member no better than chance says nothing. An error of 0 would say everything for ever; it counts as half a row.
+    A member no better than chance says nothing. One without an error would say everything for ever; it counts as if it
+    had got half of the `lightest` row wrong, which is less than any error that there can be.
     """
-    error = max(error, 0.5 / rows)
+    error = max(error, 0.5 * lightest)
     if error >= 1 - 1 / classes:
         return 0.0
     return shrinkage * float(np.log((1 - error) / error) + np.log(classes - 1))
@@ -26,7 +27,7 @@ def samme(outputs: Floats, targets: NDArray[np.int64], shrinkage: float) -> tupl
     weights, says = np.full(rows, 1 / rows), []
     for member in outputs:
         wrong = member.argmax(1) != targets
-        says.append(member_weight(float(weights @ wrong), rows, classes, shrinkage))
+        says.append(member_weight(float(weights @ wrong), float(weights.min()), classes, shrinkage))
         weights = weights * np.exp(says[-1] * wrong)
         weights /= weights.sum()
     return np.array(says), weights

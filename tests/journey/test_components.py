@@ -22,12 +22,15 @@ BASE: dict[str, Any] = {
     "seeds": 2,
 }
 
-# What does not go with rows of measurements.
+# What does not go with rows of measurements, or would take many runs.
 FITTING: dict[str, dict[str, Any]] = {
     "cnn": {"dataset": "digits"},
     "cnn1d": {"dataset": "mnist1d"},
     "gru": {"dataset": "mnist1d"},
     "resnet": {"dataset": "digits"},
+    "bootstrap": {"evaluation": {"kind": "bootstrap", "replicates": 3}},
+    "bagging": {"evaluation": {"kind": "bagging", "ensemble": 3}},
+    "boosting": {"evaluation": {"kind": "boosting", "rounds": 3}},
 }
 
 

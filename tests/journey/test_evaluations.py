@@ -1,5 +1,6 @@
 """Folds, replicates, ensembles and rounds through the whole service, and what they come to together."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_rounds_follow_each_other_and_the_ensemble_beats_its_members(
         assert one.scores["ensemble"] > max(member.score for member in one.members)
         assert all(member.weight is not None and member.weight > 0 for member in one.members)
     runs = client.runs(ended["boosting"])
-    for before, after in zip(runs, runs[1:], strict=False):
+    for before, after in pairwise(runs):
         if before.seed == after.seed:
             assert before.finished_at is not None
             assert after.started_at is not None
