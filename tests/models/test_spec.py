@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from models.spec.component import Component, choices, per_run_fields
 from models.spec.datasets import Dataset
+from models.spec.evaluation import Evaluation
 from models.spec.families import FAMILIES
 from models.spec.job import MAX_BATCH, MAX_SEED, JobSpec, digest
 from models.spec.networks import Network
@@ -166,7 +167,7 @@ def test_a_spec_never_changes(part: str, field: str) -> None:
         ({"schedule": {"kind": "constant", "gamma": 0.9}}, "schedule/constant/gamma"),
         ({"regularizers": ["l1", {"kind": "l2", "wieght": 1}]}, "regularizers/1/l2/wieght"),
         ({"budget": {"steps": 1, "max_seconds": 5}}, "budget/max_seconds"),
-        ({"evaluation": {"kind": "holdout", "folds": 5}}, "evaluation/folds"),
+        ({"evaluation": {"kind": "holdout", "folds": 5}}, "evaluation/holdout/folds"),
     ],
 )
 def test_fields_that_nobody_knows_are_refused_where_they_stand(changes: dict[str, Any], place: str) -> None:
@@ -187,7 +188,7 @@ def test_kinds_that_nobody_knows_are_refused(family: str, value: object) -> None
         ("optimizer/adam/learning_rate", lambda value: {"optimizer": {"kind": "adam", "learning_rate": value}}),
         ("optimizer/adam/betas/1", lambda value: {"optimizer": {"kind": "adam", "betas": [0.9, value]}}),
         ("regularizers/0/l2/weight", lambda value: {"regularizers": [{"kind": "l2", "weight": value}]}),
-        ("evaluation/validation", lambda value: {"evaluation": {"kind": "holdout", "validation": value}}),
+        ("evaluation/holdout/validation", lambda value: {"evaluation": {"kind": "holdout", "validation": value}}),
     ],
 )
 def test_numbers_that_are_not_finite_are_refused(place: str, changes: Any, value: object) -> None:
@@ -338,6 +339,8 @@ DIFFERENT: list[dict[str, Any]] = [
     {"budget": {"epochs": 51}},
     {"budget": {"steps": 450}},
     {"evaluation": {"kind": "holdout", "test": 0}},
+    {"evaluation": {"kind": "k_fold", "folds": 3, "repeats": 2}},
+    {"evaluation": {"kind": "boosting", "shrinkage": 0.5}},
     {"seeds": 2},
     {"seeds": [1]},
     {"record": {"snapshots": [1]}},
@@ -453,7 +456,6 @@ def components(family: Any) -> st.SearchStrategy[dict[str, Any]]:
     return st.one_of(kinds)
 
 
-SHARES = st.floats(0.01, 0.49)
 TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
 
 PARTS: dict[str, st.SearchStrategy[Any]] = {
@@ -468,7 +470,7 @@ PARTS: dict[str, st.SearchStrategy[Any]] = {
         st.builds(lambda steps: {"steps": steps}, st.integers(1, 10_000_000)),
         st.builds(lambda epochs: {"epochs": epochs}, st.integers(1, 10_000)),
     ),
-    "evaluation": st.builds(lambda v, t: {"kind": "holdout", "validation": v, "test": t}, SHARES, SHARES),
+    "evaluation": components(Evaluation),
     "seeds": st.one_of(st.integers(1, 9), st.lists(st.integers(0, MAX_SEED), min_size=1, max_size=5, unique=True)),
     "record": st.builds(
         lambda every, snapshots: {"every_steps": every, "snapshots": snapshots},
@@ -495,6 +497,10 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     if "regularizers" in document:
         required_only = {part: document[part] for part in required}
         document["regularizers"] = [r for r in document["regularizers"] if is_valid(required_only, regularizers=[r])]
+    for part in ("network", "evaluation"):
+        # Fields that do not go together, such as three kernels for two blocks.
+        if part in document and not is_valid({p: document[p] for p in required}, **{part: document[part]}):
+            del document[part]
     if document["optimizer"]["kind"] != "gradient_descent" and draw(st.booleans()):
         document["batch_size"] = draw(st.one_of(st.just("full"), st.integers(1, MAX_BATCH)))
     return document
