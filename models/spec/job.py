@@ -140,8 +140,10 @@ class JobSpec(SpecModel):
         kinds = [r.kind for r in self.regularizers]
         if twice := {k for k in kinds if kinds.count(k) > 1}:
             raise ValueError(f"each regularizer may stand only once: {', '.join(sorted(twice))}")
+        if {"mixup", "cutmix"} <= set(kinds):
+            raise ValueError("mixup and cutmix both mix the rows of a batch: take one of them")
         for regularizer in self.regularizers:
-            if misfit := regularizer.misfit(self.dataset.shape.task, self.optimizer):
+            if misfit := regularizer.misfit(self.dataset.shape, self.optimizer):
                 raise ValueError(misfit)
         return self
 

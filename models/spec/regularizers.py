@@ -9,14 +9,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.spec.component import BareName, Component, Epsilon, Fraction, PerRun, PositiveRate, Weight
+from models.spec.datasets import DatasetShape
 from models.spec.optimizers import SAM, SGD, GradientDescent, Momentum, Nesterov, Optimizer
 
 
 class _Regularizer(Component):
-    """A component that may not fit every task and every optimizer."""
+    """A component that may not fit every data set and every optimizer."""
 
-    def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
-        """Why it cannot train such a task with this optimizer; None if it can."""
+    def misfit(self, shape: DatasetShape, optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        """Why it cannot train on such data with this optimizer; None if it can."""
         return None
 
 
@@ -31,7 +32,7 @@ class L1(_Regularizer):
     that zeros are exact (ISTA, Daubechies, Defrise & De Mol 2004). For optimizers with one step size η for all weights:
     gradient_descent, sgd, momentum, nesterov."""
 
-    def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
+    def misfit(self, shape: DatasetShape, optimizer: Optimizer) -> str | None:  # noqa: ARG002
         rule = optimizer.base if isinstance(optimizer, SAM) else optimizer
         if self.proximal and not isinstance(rule, GradientDescent | SGD | Momentum | Nesterov):
             return (
@@ -94,6 +95,61 @@ class WeightNoise(_Regularizer):
     """σ."""
 
 
+class Augmentation(_Regularizer):
+    """Shows each training row moved a little, anew in each step (Simard, Steinkraus & Platt 2003), before all else that
+    acts on a batch.
+
+    Images and series are moved by one bilinear resampling, what lies beyond the border being taken from it.
+    """
+
+    kind: Literal["augmentation"] = "augmentation"
+    flip: bool = False
+    """Mirror every second row, left to right, by chance."""
+    rotation: float = Field(0.0, ge=0, le=180)
+    """Of images: the largest angle in degrees, either way."""
+    zoom: float = Field(0.0, ge=0, le=0.9)
+    """The largest relative change of size, either way: 0.1 is from 0.9 to 1.1 times."""
+    translation: float = Field(0.0, ge=0, le=1)
+    """The largest shift, as a share of the side, either way and along each axis."""
+    amplitude: Annotated[float, Field(ge=0, le=1), PerRun] = 0.0
+    """Of any data: rows are multiplied by 1 + a u, u uniform on ±1, and this is a."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether rows are resampled."""
+        return self.flip or max(self.rotation, self.zoom, self.translation) > 0
+
+    def misfit(self, shape: DatasetShape, optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        if self.moves and not shape.grid:
+            return (
+                "augmentation moves images and series, and the order of this data set's features means nothing: "
+                "leave out all but amplitude"
+            )
+        if self.rotation and len(shape.grid) == 2:
+            return "augmentation cannot rotate a series: leave rotation out"
+        return None
+
+
+class CutMix(_Regularizer):
+    """Puts a box of another row into each row, and takes the shares of the areas as shares of the classes (Yun et al.
+    2019). For classes of images, or of series, where the box is a segment.
+
+    The box takes 1 − λ of the area, λ from Beta(α, α) for each batch; what of it lies beyond the border is lost. The
+    other rows are another order of the batch itself.
+    """
+
+    kind: Literal["cutmix"] = "cutmix"
+    alpha: Annotated[float, Field(ge=1e-3, le=1e3), PerRun] = 1.0
+    """α: 1 draws λ uniformly."""
+
+    def misfit(self, shape: DatasetShape, optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        if shape.task == "regression":
+            return "cutmix mixes classes, and this data set is a regression: leave it out, or take mixup"
+        if not shape.grid:
+            return "cutmix cuts images and series, and the order of this data set's features means nothing: take mixup"
+        return None
+
+
 class InputNoise(_Regularizer):
     """Adds σ n to the inputs of each batch, n standard normal (Bishop 1995), after mixup."""
 
@@ -120,8 +176,8 @@ class LabelSmoothing(_Regularizer):
     smoothing: Fraction = 0.1
     """ε."""
 
-    def misfit(self, task: Literal["regression", "classification"], optimizer: Optimizer) -> str | None:  # noqa: ARG002
-        if task == "regression":
+    def misfit(self, shape: DatasetShape, optimizer: Optimizer) -> str | None:  # noqa: ARG002
+        if shape.task == "regression":
             return "label_smoothing spreads a class over all classes, and this data set is a regression: leave it out"
         return None
 
@@ -216,8 +272,10 @@ Regularizer = Annotated[
     | Dropout
     | BatchNorm
     | WeightNoise
+    | Augmentation
     | InputNoise
     | Mixup
+    | CutMix
     | LabelSmoothing
     | LabelNoise
     | GradientClipping

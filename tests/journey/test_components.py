@@ -28,6 +28,7 @@ FITTING: dict[str, dict[str, Any]] = {
     "cnn1d": {"dataset": "mnist1d"},
     "gru": {"dataset": "mnist1d"},
     "resnet": {"dataset": "digits"},
+    "cutmix": {"dataset": "digits"},
     "bootstrap": {"evaluation": {"kind": "bootstrap", "replicates": 3}},
     "bagging": {"evaluation": {"kind": "bagging", "ensemble": 3}},
     "boosting": {"evaluation": {"kind": "boosting", "rounds": 3}},

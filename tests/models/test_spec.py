@@ -497,6 +497,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     if "regularizers" in document:
         required_only = {part: document[part] for part in required}
         document["regularizers"] = [r for r in document["regularizers"] if is_valid(required_only, regularizers=[r])]
+        if not is_valid(required_only, regularizers=document["regularizers"]):  # mixup and cutmix
+            document["regularizers"] = document["regularizers"][:1]
     for part in ("network", "evaluation"):
         # Fields that do not go together, such as three kernels for two blocks.
         if part in document and not is_valid({p: document[p] for p in required}, **{part: document[part]}):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.spec.job import JobSpec
-from models.spec.regularizers import LabelSmoothing, Mixup
+from models.spec.regularizers import CutMix, LabelSmoothing, Mixup
 
 
 class Loss(Protocol):
@@ -44,9 +44,9 @@ def build(spec: JobSpec) -> Loss:
 
 
 def build_for_training(spec: JobSpec) -> Loss:
-    """The loss that a step minimizes: for classes, one that takes the soft targets of smoothing and mixup."""
+    """The loss that a step minimizes: for classes, one that takes the soft targets of smoothing and mixing."""
     loss = build(spec)
-    softens = any(isinstance(regularizer, LabelSmoothing | Mixup) for regularizer in spec.regularizers)
+    softens = any(isinstance(regularizer, LabelSmoothing | Mixup | CutMix) for regularizer in spec.regularizers)
     return SoftCrossEntropy() if softens and isinstance(loss, CrossEntropy) else loss
 
 

@@ -37,6 +37,8 @@ class Purpose(IntEnum):
     MIX_SHARES = 10
     LABEL_NOISE = 11
     RESAMPLE = 12
+    AUGMENT = 13
+    CUT = 14
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,13 @@ class Normals(StepDraws[np.float32]):
 
     def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[np.float32]:
         return generator.standard_normal((steps, self._numbers), dtype=np.float32)
+
+
+class Uniforms(StepDraws[np.float64]):
+    """Numbers uniform on [0, 1)."""
+
+    def _draw(self, generator: np.random.Generator, steps: int) -> NDArray[np.float64]:
+        return generator.random((steps, self._numbers))
 
 
 class MixPartners(StepDraws[np.int64]):

@@ -11,7 +11,9 @@ from models.spec.plan import plan
 from models.spec.regularizers import (
     L1,
     L2,
+    Augmentation,
     BatchNorm,
+    CutMix,
     Dropout,
     EarlyStopping,
     ElasticNet,
@@ -24,6 +26,7 @@ from models.spec.regularizers import (
     WeightNoise,
 )
 from worker.training import early_stopping
+from worker.training.augmentation import AugmentationBlock, CutMixBlock
 from worker.training.batch_regularizers import (
     BatchChange,
     DropoutBlock,
@@ -48,6 +51,8 @@ from worker.training.weight_regularizers import (
 
 R = TypeVar("R")
 
+BATCH_ORDER: tuple[type[BatchChange], ...] = (AugmentationBlock, CutMixBlock, MixupBlock, InputNoiseBlock)
+
 
 def each(specs: Sequence[JobSpec], kind: type[R]) -> list[R]:
     """Each run's regularizer of this kind; empty if they have none."""
@@ -59,7 +64,7 @@ class Regularizers:
     """The regularizers of a cohort. What its specs do not name is None or not in its list, and costs nothing."""
 
     batch: list[BatchChange] = field(default_factory=list)
-    """In the order in which they act: mixup, then noise."""
+    """In the order in which they act."""
     dropout: DropoutBlock | None = None
     weight_noise: WeightPerturbation | None = None
     penalty: Penalty | None = None
@@ -101,7 +106,12 @@ def build(  # noqa: C901 - a case for each kind
                 rules, features = each(specs, InputNoise), specs[0].dataset.shape.features
                 made.batch.append(InputNoiseBlock(rules, seeds, batch_rows, features, device))
             case Mixup():
-                made.batch.insert(0, MixupBlock(each(specs, Mixup), seeds, batch_rows))
+                made.batch.append(MixupBlock(each(specs, Mixup), seeds, batch_rows))
+            case CutMix():
+                made.batch.append(CutMixBlock(each(specs, CutMix), seeds, batch_rows, specs[0].dataset.shape.grid))
+            case Augmentation():
+                grid = specs[0].dataset.shape.grid
+                made.batch.append(AugmentationBlock(each(specs, Augmentation), seeds, batch_rows, grid, device))
             case LabelSmoothing() | LabelNoise():
                 pass  # `relabel` sees to them before the first batch
             case GradientClipping():
@@ -113,6 +123,7 @@ def build(  # noqa: C901 - a case for each kind
                 made.stopping = early_stopping.build(each(specs, EarlyStopping), state)
             case _:
                 assert_never(regularizer)
+    made.batch.sort(key=lambda change: BATCH_ORDER.index(type(change)))
     return made
 
 

@@ -1,12 +1,13 @@
 """One run written out in plain torch.nn and autograd, with every regularizer, from the numbers that the run draws."""
 
+import math
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss, softshrink
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, mse_loss, softshrink
 
 from models.spec.job import JobSpec
 from models.spec.optimizers import SGD, Momentum, Nesterov
@@ -14,6 +15,8 @@ from models.spec.plan import plan
 from models.spec.regularizers import (
     L1,
     L2,
+    Augmentation,
+    CutMix,
     Dropout,
     ElasticNet,
     GradientClipping,
@@ -26,7 +29,17 @@ from models.spec.regularizers import (
 )
 from tests.worker.training.torch_networks import torch_network
 from worker.training import datasets, networks
-from worker.training.randomness import DataOrder, DropoutMasks, Member, MixPartners, MixShares, Normals, Purpose, stream
+from worker.training.randomness import (
+    DataOrder,
+    DropoutMasks,
+    Member,
+    MixPartners,
+    MixShares,
+    Normals,
+    Purpose,
+    Uniforms,
+    stream,
+)
 
 R = TypeVar("R")
 
@@ -99,7 +112,13 @@ class Plain:
             rows = torch.from_numpy(self.order.epoch(epoch)[offset * size : (offset + 1) * size])
             x, y = x[rows], y[rows]
         share, partners = 1.0, torch.arange(size)
-        if mixup := self.find(Mixup):
+        if augmentation := self.find(Augmentation):
+            x = self.augmented(x, augmentation, step)
+        if cutmix := self.find(CutMix):
+            partners = torch.from_numpy(MixPartners(self.seed, size).at(step))
+            x, share = self.cut(x, x[partners], cutmix, step)
+        mixup = self.find(Mixup)
+        if mixup:
             share = 1 - float(MixShares(self.seed, mixup.alpha).at(step)[0])
             partners = torch.from_numpy(MixPartners(self.seed, size).at(step))
             x = share * x + (1 - share) * x[partners]
@@ -110,6 +129,44 @@ class Plain:
         if mixup and not self.classes:
             return self.loss(outputs, share * y + (1 - share) * y[partners])
         return share * self.loss(outputs, y) + (1 - share) * self.loss(outputs, y[partners])
+
+    def augmented(self, x: Tensor, rule: Augmentation, step: int) -> Tensor:
+        """Row by row, with torch's own grids."""
+        drawn = Uniforms(self.seed, Purpose.AUGMENT, len(x) * 6).at(step).reshape(len(x), 6)
+        grid = self.spec.dataset.shape.grid
+        channels, height, width = (grid[0], 1, grid[1]) if len(grid) == 2 else (*grid, 1, 1, 1)[:3]
+        rows = []
+        for row, (flip, turn, size, right, down, swing) in zip(x, drawn.tolist(), strict=True):
+            moved = row
+            if rule.moves:
+                angle, scale = math.radians(rule.rotation * (2 * turn - 1)), 1 + rule.zoom * (2 * size - 1)
+                rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+                shape = torch.diag(torch.tensor([float(width), float(height)]))
+                matrix = shape.inverse() @ rotation @ shape / scale
+                if rule.flip and flip < 0.5:
+                    matrix[0] *= -1
+                shift = 2 * rule.translation * torch.tensor([2 * right - 1, (2 * down - 1) * (height > 1)])
+                affine = torch.cat([matrix, shift[:, None]], 1)[None]
+                places = affine_grid(affine, [1, channels, height, width], align_corners=False)
+                image = row.reshape(1, channels, height, width)
+                moved = grid_sample(image, places, padding_mode="border", align_corners=False).flatten()
+            rows.append(moved * (1 + rule.amplitude * (2 * swing - 1)))
+        return torch.stack(rows)
+
+    def cut(self, x: Tensor, other: Tensor, rule: CutMix, step: int) -> tuple[Tensor, float]:
+        """With the other rows' boxes in them, and the share of the area that stayed."""
+        part = float(MixShares(self.seed, rule.alpha).at(step)[0])
+        drawn = Uniforms(self.seed, Purpose.CUT, 2).at(step)
+        grid = self.spec.dataset.shape.grid
+        sides, box = grid[1:], []
+        for side, place in zip(sides, drawn[-len(sides) :].tolist(), strict=True):
+            center, length = math.floor(place * side), side * part ** (1 / len(sides))
+            low, high = math.floor(center - length / 2 + 0.5), math.floor(center + length / 2 + 0.5)
+            box.append(slice(max(0, low), max(0, min(side, high))))
+        images = x.reshape(-1, *grid).clone()
+        inside = (slice(None), slice(None), *box)
+        images[inside] = other.reshape(-1, *grid)[inside]
+        return images.flatten(1), 1 - images[inside][0, 0].numel() / images[0, 0].numel()
 
     def penalty(self) -> Tensor:
         total = torch.zeros(())

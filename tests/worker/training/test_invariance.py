@@ -163,6 +163,8 @@ REGULARIZERS: dict[str, list[dict[str, Any]]] = {
     "label_noise": [{"share": 0.1}, {"share": 0.0}, {"share": 1.0}],
     "gradient_clipping": [{"maximum": 0.1}, {"maximum": 1e6}, {"maximum": 0.01}],
     "batch_norm": [{"momentum": 0.1}, {"momentum": 1.0, "epsilon": 1e-2}, {"epsilon": 1e-8}],
+    "augmentation": [{"amplitude": 0.5}, {"amplitude": 0.0}, {"amplitude": 1.0}],
+    "cutmix": [{"alpha": 1.0}, {"alpha": 0.1}, {"alpha": 30.0}],
     "max_norm": [{"maximum": 0.5}, {"maximum": 1e6}, {"maximum": 0.1}],
 }
 
@@ -170,8 +172,8 @@ REGULARIZERS: dict[str, list[dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", [c.model_fields["kind"].default for c in choices(Regularizer)])
 @pytest.mark.parametrize("base", [ODD, DIGITS], ids=["odd", "digits"])
 def test_no_regularizer_sees_its_company(train_runs: Any, base: dict[str, Any], kind: str) -> None:
-    if kind == "label_smoothing" and base is ODD:
-        base = ODD | {"dataset": "breast_cancer"}
+    if kind in ("label_smoothing", "cutmix") and base is ODD:
+        base = ODD | {"dataset": "breast_cancer" if kind == "label_smoothing" else "mnist1d"}
     for company in (REGULARIZERS[kind], [REGULARIZERS[kind][0]] * 2):
         regularized = [spec(base, regularizers=[{"kind": kind} | options]) for options in company]
         assert_each_equals_its_lone_run(train_runs, regularized)
@@ -269,6 +271,26 @@ def test_batch_normalized_runs_see_no_neighbours_that_leave(train_runs: Any, bas
     assert [heard.endings[row].result is Result.STOPPED_EARLY for row in range(4)] == [False, True, False, True]
     for row, lone in enumerate(specs):
         assert train_runs(lone, [row]).bits(0) == heard.bits(row)
+
+
+MOVING = {"flip": True, "rotation": 20, "zoom": 0.1, "translation": 0.3}
+
+
+@pytest.mark.parametrize("batch_size", [13, "full"])
+@pytest.mark.parametrize("dataset", ["digits", "mnist1d"])
+def test_moving_and_cutting_sees_no_company_and_no_blocks(
+    train_runs: Any, monkeypatch: pytest.MonkeyPatch, dataset: str, batch_size: int | str
+) -> None:
+    moving = MOVING | ({"rotation": 0} if dataset == "mnist1d" else {})
+    specs = [
+        spec(ODD, 4, dataset=dataset, batch_size=batch_size, regularizers=["cutmix", {"kind": "augmentation"} | own])
+        for own in (moving | {"amplitude": a} for a in (0.5, 0.0, 1.0))
+    ]
+    heard = train_runs(specs, range(3))
+    assert_each_equals_its_lone_run(train_runs, specs)
+    monkeypatch.setattr(batches, "BLOCK_BYTES", 1)
+    small = train_runs(specs, range(3))
+    assert [small.bits(row) for row in range(3)] == [heard.bits(row) for row in range(3)]
 
 
 @pytest.mark.parametrize("activation", get_args(Activation))

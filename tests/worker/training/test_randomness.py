@@ -99,4 +99,6 @@ def test_the_purposes_keep_their_numbers() -> None:
         "MIX_SHARES": 10,
         "LABEL_NOISE": 11,
         "RESAMPLE": 12,
+        "AUGMENT": 13,
+        "CUT": 14,
     }

@@ -85,6 +85,31 @@ def test_training_on_classes_equals_plain_torch(train_runs: Any, base: dict[str,
     assert_equals_plain(train_runs, base | {"regularizers": regularizers})
 
 
+MOVED: list[tuple[str, Any]] = [
+    ("digits", {"flip": True}),
+    ("digits", {"rotation": 30}),
+    ("digits", {"zoom": 0.3, "translation": 0.2}),
+    ("digits", {"flip": True, "rotation": 180, "zoom": 0.5, "translation": 0.5, "amplitude": 0.5}),
+    ("mnist1d", {"flip": True, "zoom": 0.2, "translation": 0.1, "amplitude": 0.1}),
+    ("breast_cancer", {"amplitude": 0.3}),
+]
+
+
+@pytest.mark.parametrize(("dataset", "options"), MOVED, ids=str)
+def test_augmentation_trains_as_in_plain_torch(train_runs: Any, dataset: str, options: dict[str, Any]) -> None:
+    budget = {"dataset": dataset, "batch_size": 20, "budget": {"steps": 40}}
+    regularizers = ["input_noise", {"kind": "augmentation"} | options]
+    assert_equals_plain(train_runs, CLASSES | budget | {"regularizers": regularizers})
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+@pytest.mark.parametrize("dataset", ["digits", "mnist1d"])
+def test_cutmix_trains_as_in_plain_torch(train_runs: Any, dataset: str, alpha: float) -> None:
+    regularizers = [{"kind": "cutmix", "alpha": alpha}, "label_smoothing", {"kind": "augmentation", "translation": 0.1}]
+    budget = {"dataset": dataset, "batch_size": 20, "budget": {"steps": 60}, "regularizers": regularizers}
+    assert_equals_plain(train_runs, CLASSES | budget)
+
+
 @pytest.mark.parametrize("base", [BASE, CLASSES, FULL], ids=["values", "classes", "full"])
 def test_batch_normalization_trains_as_in_plain_torch(train_runs: Any, base: dict[str, Any]) -> None:
     # It magnifies round-off from step to step where the batches are small: fewer steps.
