@@ -148,6 +148,30 @@ class Blobs(Component):
         return DatasetShape(rows=self.samples, features=self.features, task="classification", outputs=self.classes)
 
 
+class Stripes(Component):
+    """Gray images of parallel stripes, their direction being the class, with noise on every pixel.
+
+    A row is sin(2π f (x cos a + y sin a) + p), x and y on ±½ over the image, where the classes' angles a divide half a
+    turn evenly, the waves f across the image are uniform on 2 to 5 and the phase p is uniform. No pixel by itself says
+    anything about the class. The rows belong to the data set: every run of every job sees the same ones.
+    """
+
+    kind: Literal["stripes"] = "stripes"
+    samples: int = Field(2000, ge=20, le=100_000)
+    """Rows."""
+    size: int = Field(28, ge=8, le=64)
+    """Side of the square images, in pixels."""
+    classes: int = Field(10, ge=2, le=20)
+    """Directions."""
+    noise: float = Field(0.5, ge=0, le=10)
+    """Standard deviation of the Gaussian noise on a pixel."""
+
+    @property
+    def shape(self) -> DatasetShape:
+        grid = (1, self.size, self.size)
+        return DatasetShape(self.samples, self.size**2, "classification", self.classes, grid)
+
+
 class MNIST1D(Component):
     """5,000 signals of 40 points in ten classes of 500: handwritten digits in one dimension (Greydanus 2020, "Scaling
     Deep Learning Down", arXiv:2011.14439).
@@ -223,7 +247,19 @@ class Wine(Measured):
 
 
 Dataset = Annotated[
-    Sine | Polynomial | Moons | Circles | Spirals | Blobs | MNIST1D | Digits | BreastCancer | Diabetes | Iris | Wine,
+    Sine
+    | Polynomial
+    | Moons
+    | Circles
+    | Spirals
+    | Blobs
+    | Stripes
+    | MNIST1D
+    | Digits
+    | BreastCancer
+    | Diabetes
+    | Iris
+    | Wine,
     Field(discriminator="kind"),
     BareName,
 ]

@@ -24,6 +24,7 @@ from models.spec.datasets import (
     Polynomial,
     Sine,
     Spirals,
+    Stripes,
     Wine,
 )
 from models.spec.job import JobSpec
@@ -57,6 +58,8 @@ def load(dataset: Dataset) -> Rows:
             inputs, targets = synthetic.spirals(dataset)
         case Blobs():
             inputs, targets = synthetic.blobs(dataset)
+        case Stripes():
+            inputs, targets = synthetic.stripes(dataset)
         case MNIST1D():
             inputs, targets = mnist1d.generate(dataset.shuffle_points)
         case Digits() | BreastCancer() | Diabetes() | Iris() | Wine():

@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from models.spec.datasets import Blobs, Circles, Moons, Polynomial, Sine, Spirals
+from models.spec.datasets import Blobs, Circles, Moons, Polynomial, Sine, Spirals, Stripes
 from worker.training.randomness import DATASET_SEED, Purpose, stream
 
 Floats = NDArray[np.float64]
@@ -62,6 +62,17 @@ def blobs(dataset: Blobs) -> tuple[Floats, Classes]:
     draws = stream(DATASET_SEED, Purpose.DATA_NOISE)
     centers = draws.uniform(-1, 1, (dataset.classes, dataset.features))
     return centers[classes] + dataset.spread * draws.standard_normal((dataset.samples, dataset.features)), classes
+
+
+def stripes(dataset: Stripes) -> tuple[Floats, Classes]:
+    _, _, classes = _places(dataset.samples, dataset.classes)
+    draws = stream(DATASET_SEED, Purpose.DATA_NOISE)
+    waves, phase = draws.uniform(2, 5, dataset.samples), draws.uniform(0, 2 * np.pi, dataset.samples)
+    angle = np.pi * classes / dataset.classes
+    place = (np.arange(dataset.size) + 0.5) / dataset.size - 0.5
+    across = np.cos(angle)[:, None, None] * place + np.sin(angle)[:, None, None] * place[:, None]
+    images = np.sin(2 * np.pi * waves[:, None, None] * across + phase[:, None, None]).reshape(dataset.samples, -1)
+    return images + dataset.noise * draws.standard_normal(images.shape), classes
 
 
 def _places(samples: int, classes: int) -> tuple[Classes, Classes, Classes]:

@@ -74,7 +74,7 @@ def test_measured_columns_are_standardized_and_generated_ones_are_not() -> None:
     for kind in ("iris", "wine"):
         spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
         assert datasets.prepare([spec], [Member(0)], "cpu").input_scales is not None
-    for kind in ("polynomial", "moons", "circles", "spirals", "blobs", "mnist1d"):
+    for kind in ("polynomial", "moons", "circles", "spirals", "blobs", "stripes", "mnist1d"):
         spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
         data = datasets.prepare([spec], [Member(0)], "cpu")
         assert data.input_scales is None

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from sklearn.datasets import make_circles, make_moons
 
-from models.spec.datasets import Blobs, Circles, Moons, Polynomial, Sine, Spirals
+from models.spec.datasets import Blobs, Circles, Moons, Polynomial, Sine, Spirals, Stripes
 from worker.training import datasets, synthetic
 
 CLASSES: list[Callable[..., Any]] = [Moons, Circles, Spirals]
@@ -167,3 +167,19 @@ def test_classes_have_equally_many_rows_give_or_take_one(dataset: Any, sizes: li
 def test_what_is_out_of_bounds_is_refused(component: Any, fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(fields))):
         component.model_validate(fields)
+
+
+def test_stripes_run_in_the_direction_of_their_class_and_no_pixel_tells_it() -> None:
+    clean, classes = synthetic.stripes(Stripes(samples=400, noise=0, classes=4))
+    images = clean.reshape(400, 28, 28)
+    assert np.abs(images).max() <= 1
+    # Across the first class's stripes lies x, along them y; a quarter turn on it is the other way round.
+    along_y, along_x = np.abs(np.diff(images, axis=1)).max((1, 2)), np.abs(np.diff(images, axis=2)).max((1, 2))
+    assert along_y[classes == 0].max() < 1e-9 < along_x[classes == 0].min()
+    assert along_x[classes == 2].max() < 1e-9 < along_y[classes == 2].min()
+    spectrum = np.abs(np.fft.rfft(images[classes == 0][:, 0], axis=1)).argmax(1)
+    assert set(spectrum.tolist()) <= {2, 3, 4, 5}
+    means = np.stack([clean[classes == number].mean(0) for number in range(4)])
+    assert np.abs(means).max() < 0.3
+    noisy, _ = synthetic.stripes(Stripes(samples=400, noise=0.5, classes=4))
+    assert (noisy - clean).std() == pytest.approx(0.5, rel=0.01)
