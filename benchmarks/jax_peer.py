@@ -20,7 +20,6 @@ class JaxProgram:
         import jax
         import jax.numpy as jnp
 
-        assert problem.widths is not None
         rows, size = len(problem.inputs), problem.batch_rows
         inputs, targets = jnp.asarray(problem.inputs.numpy()), jnp.asarray(problem.targets.numpy())
         classes = targets.dtype != jnp.float32

@@ -6,13 +6,16 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from models.spec.job import JobSpec
+from models.spec.networks import CNN, MLP
 from models.spec.plan import plan
+from models.spec.regularizers import Dropout
 from worker.training.datasets import prepare
 from worker.training.randomness import Member
 
@@ -21,9 +24,9 @@ from worker.training.randomness import Member
 class Problem:
     """Training rows and sizes of one workload, for a plain PyTorch program."""
 
+    spec: JobSpec
     inputs: Tensor
     targets: Tensor
-    widths: tuple[int, ...]
     batch_rows: int
     loss: Callable[[Tensor, Tensor], Tensor]
 
@@ -32,20 +35,47 @@ class Problem:
         data = prepare([spec], [Member(0)], "cpu")
         inputs, targets = data.training.inputs[0, :, :-1].contiguous(), data.training.targets[0]
         classes = data.task == "classification"
-        assert spec.network.kind == "mlp"
         return cls(
+            spec,
             inputs,
             targets.argmax(1) if classes else targets,
-            (inputs.shape[1], *spec.network.hidden, targets.shape[1]),
             plan(spec).batch_rows,
             nn.functional.cross_entropy if classes else nn.functional.mse_loss,
         )
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of a perceptron."""
+        assert isinstance(self.spec.network, MLP)
+        shape = self.spec.dataset.shape
+        return (shape.features, *self.spec.network.hidden, shape.outputs)
+
     def network(self) -> nn.Sequential:
+        return self._convolutional() if isinstance(self.spec.network, CNN) else self._perceptron()
+
+    def _perceptron(self) -> nn.Sequential:
+        kinds = {regularizer.kind: regularizer for regularizer in self.spec.regularizers}
+        dropout = kinds.get("dropout")
+        *hidden, last = pairwise(self.widths)
         layers: list[nn.Module] = []
-        for i, o in zip(self.widths, self.widths[1:], strict=False):
-            layers += [nn.Linear(i, o), nn.ReLU()]
-        return nn.Sequential(*layers[:-1])
+        for i, o in hidden:
+            layers.append(nn.Linear(i, o, bias="batch_norm" not in kinds))
+            if "batch_norm" in kinds:
+                layers.append(nn.BatchNorm1d(o))
+            layers.append(nn.ReLU())
+            if isinstance(dropout, Dropout):
+                layers.append(nn.Dropout(dropout.probability))
+        return nn.Sequential(*layers, nn.Linear(*last))
+
+    def _convolutional(self) -> nn.Sequential:
+        network, shape = self.spec.network, self.spec.dataset.shape
+        assert isinstance(network, CNN)
+        layers: list[nn.Module] = [nn.Unflatten(1, shape.grid)]
+        for i, o in pairwise((shape.grid[0], *network.channels)):
+            layers += [nn.Conv2d(i, o, network.kernels[0], network.stride, network.padding), nn.ReLU()]
+            layers.append(nn.MaxPool2d(network.pool))
+        features = nn.Sequential(*layers)(torch.zeros(1, shape.features)).numel()
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, shape.outputs))
 
 
 def bare_loop(problem: Problem, steps: int) -> float:
