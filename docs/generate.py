@@ -50,7 +50,7 @@ def _default(field: dict[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "kind" in value:
         return str(value["kind"])  # a component with its defaults
     text = {True: "true", False: "false", None: "null"}
     return text[value] if isinstance(value, bool | None) else str(value)
@@ -58,7 +58,7 @@ def _json(value: Any) -> str:
 
 def _bounds(field: dict[str, Any]) -> str:
     if isinstance(field.get("default"), dict):
-        return "component"
+        return "component" if "kind" in field["default"] else "object"
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = [f"{sign} {_number(field[name])}" for name, sign in signs.items() if name in field]
     return ", ".join(bounds) or " ".join(f"`{value}`" for value in field.get("enum", ())) or field.get("type", "")

@@ -10,9 +10,11 @@ from models.spec.component import SpecModel, shared_shape
 from models.spec.datasets import Dataset
 from models.spec.evaluation import Evaluation, Holdout
 from models.spec.networks import MLP, Network
-from models.spec.optimizers import GradientDescent, Optimizer
+from models.spec.optimizers import FULL_BATCH, Optimizer
 from models.spec.regularizers import Regularizer
 from models.spec.schedules import Constant, Schedule
+
+FULL_BATCH_KINDS = [kind.model_fields["kind"].default for kind in FULL_BATCH]
 
 MAX_STEPS = 10_000_000
 MAX_EPOCHS = 10_000
@@ -121,18 +123,18 @@ class JobSpec(SpecModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _gradient_descent_is_full_batch(cls, value: Any) -> Any:
+    def _some_optimizers_are_full_batch(cls, value: Any) -> Any:
         if isinstance(value, dict) and "batch_size" not in value:
             optimizer = value.get("optimizer")
             kind = optimizer.get("kind") if isinstance(optimizer, dict) else optimizer
-            if kind == "gradient_descent" or isinstance(optimizer, GradientDescent):
+            if kind in FULL_BATCH_KINDS or isinstance(optimizer, FULL_BATCH):
                 return value | {"batch_size": "full"}
         return value
 
     @model_validator(mode="after")
     def _choices_fit_together(self) -> Self:
-        if isinstance(self.optimizer, GradientDescent) and self.batch_size != "full":
-            raise ValueError('gradient_descent uses the whole training split: leave batch_size out or take "sgd"')
+        if isinstance(self.optimizer, FULL_BATCH) and self.batch_size != "full":
+            raise ValueError(f'{self.optimizer.kind} uses the whole training split: leave batch_size out or take "sgd"')
         if self.dataset.shape.task == "regression" and self.loss == "cross_entropy":
             raise ValueError(f'cross_entropy needs classes and "{self.dataset.kind}" is a regression: take "mse"')
         if self.dataset.shape.task == "classification" and self.loss in ("mse", "huber"):

@@ -191,8 +191,71 @@ class SAM(Component):
         return self.base.learning_rate
 
 
+class Muon(Component):
+    """Momentum whose update of each weight matrix is made orthogonal by Newton-Schulz iterations (Jordan 2024), as
+    torch.optim.Muon has it.
+
+    For the weights of hidden layers. The last layer, biases and normalizations take AdamW, as its author advises. Runs
+    train one by one.
+    """
+
+    kind: Literal["muon"] = "muon"
+    learning_rate: PositiveRate = 1e-3
+    """η of the hidden weights."""
+    adamw_learning_rate: PositiveRate = 1e-3
+    """η of all others, in the same schedule."""
+    momentum: Fraction = 0.95
+    """μ."""
+    nesterov: bool = True
+    weight_decay: Weight = 0.1
+    """Of the hidden weights, decoupled as in AdamW."""
+    iterations: int = Field(5, ge=1, le=20)
+    """Of Newton and Schulz, an update."""
+
+
+class LBFGS(Component):
+    """Limited-memory BFGS (Liu & Nocedal 1989), as torch.optim.LBFGS has it. Its batch size is always "full".
+
+    An update takes loss and gradient several times. Runs train one by one.
+    """
+
+    kind: Literal["lbfgs"] = "lbfgs"
+    learning_rate: PositiveRate = 1.0
+    """η, with which a line search begins."""
+    iterations: int = Field(1, ge=1, le=1_000)
+    """Quasi-Newton iterations an update; torch's default is 20."""
+    history: int = Field(100, ge=1, le=1_000)
+    """Updates that are remembered."""
+    line_search: bool = True
+    """Search along the direction for a place that meets the strong Wolfe conditions."""
+
+
+class PytorchOptimizer(Component):
+    """An optimizer of the Python package pytorch_optimizer, by its name there: lion, adopt, prodigy, …
+
+    The workers need the package: the extra `optimizers`. Runs train one by one, and a name or option that the package
+    does not know fails the run, with its reason.
+    """
+
+    kind: Literal["pytorch_optimizer"] = "pytorch_optimizer"
+    name: str = Field("lion", pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")
+    """As pytorch_optimizer.load_optimizer knows it."""
+    learning_rate: PositiveRate = 1e-3
+    """η."""
+    options: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], bool | int | float | str | list[float]] = (
+        Field({}, max_length=32)
+    )
+    """Its other arguments."""
+
+
+ALONE = (Muon, LBFGS, PytorchOptimizer)
+"""Whose runs train one by one."""
+
+FULL_BATCH = (GradientDescent, LBFGS)
+"""That need the gradient over the whole training split."""
+
 Optimizer = Annotated[
-    GradientDescent | BaseRule | SAM,
+    GradientDescent | BaseRule | SAM | Muon | LBFGS | PytorchOptimizer,
     Field(discriminator="kind"),
     BareName,
 ]

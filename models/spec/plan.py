@@ -7,6 +7,7 @@ from math import ceil
 from models.spec.job import MAX_RUNS_PER_JOB, MAX_STEPS, JobSpec
 from models.spec.layout import Layout
 from models.spec.optimizers import (
+    LBFGS,
     SAM,
     SGD,
     Adagrad,
@@ -14,8 +15,10 @@ from models.spec.optimizers import (
     AdamW,
     GradientDescent,
     Momentum,
+    Muon,
     Nesterov,
     Optimizer,
+    PytorchOptimizer,
     RMSprop,
 )
 from models.spec.regularizers import (
@@ -170,6 +173,8 @@ def layout(spec: JobSpec) -> Layout:
             if not network.hidden_units:
                 raise PlanError(pointer, f'dropout needs hidden units, and "{network.kind}" has none: leave it out')
             dropped = True
+    if isinstance(spec.optimizer, Muon) and not network.hidden_units:
+        raise PlanError("/optimizer", f'muon needs hidden layers, and "{network.kind}" has none: take "momentum"')
     return network.layout(shape, normalized=normalized, dropped=dropped)
 
 
@@ -199,6 +204,10 @@ def _of_optimizer(optimizer: Optimizer) -> int:
             return 1
         case RMSprop(centered=True) | Adam(amsgrad=True) | AdamW(amsgrad=True):
             return 3
+        case LBFGS():
+            return 2 * optimizer.history + 6
+        case PytorchOptimizer():
+            return 4  # nobody knows before it is loaded
         case _:
             return 2
 

@@ -1,5 +1,6 @@
 """Every kind that a spec may name trains through the whole service, and its history says what it did."""
 
+from importlib.util import find_spec
 from math import cos, pi
 from typing import Any
 
@@ -9,7 +10,7 @@ from descent import Client
 from models.answers import Job
 from models.spec.component import choices
 from models.spec.families import FAMILIES
-from models.status import RunStatus
+from models.status import RunStatus, StatusReason
 from tests.journey.service import Service
 
 # Classes, as some regularizers are for classes only.
@@ -41,9 +42,11 @@ def specs(family: str) -> dict[str, dict[str, Any]]:
     made = {}
     for component in choices(FAMILIES[family]):
         kind = component.model_fields["kind"].default
+        if kind == "pytorch_optimizer":
+            continue  # only where its package is installed
         made[kind] = BASE | {field: [kind] if family == "regularizer" else kind}
         made[kind] |= FITTING.get(kind, {})
-        if kind == "gradient_descent":
+        if kind in ("gradient_descent", "lbfgs"):
             del made[kind]["batch_size"]
     return made
 
@@ -81,3 +84,15 @@ def test_the_learning_rate_in_the_history_is_that_of_the_schedule(
     assert rates("constant") == pytest.approx([0.01] * len(rates("constant")))
     assert rates("cosine")[-1] == pytest.approx(0.01 * (1 + cos(pi * 59 / 60)) / 2)
     assert rates("warmup")[-1] == pytest.approx(0.01 * (0.01 + 0.99 * 59 / 100))
+
+
+def test_a_worker_without_the_package_of_an_optimizer_fails_the_run_and_says_what_it_lacks(
+    trained: dict[str, dict[str, Job]], client: Client
+) -> None:
+    assert trained
+    if find_spec("pytorch_optimizer") is not None:
+        pytest.skip("the package is installed here")
+    job = client.wait(client.submit(BASE | {"optimizer": "pytorch_optimizer"}), timeout=60)
+    for run in client.runs(job):
+        assert (run.status, run.status_reason) == (RunStatus.FAILED, StatusReason.ERROR)
+        assert "descent[optimizers]" in (run.status_detail or "")

@@ -69,7 +69,7 @@ def test_a_number_of_seeds_stands_for_that_many_from_zero() -> None:
     assert len(spec(seeds=1_000).seeds) == 1_000
 
 
-@pytest.mark.parametrize("optimizer", ["gradient_descent", {"kind": "gradient_descent", "learning_rate": 0.5}])
+@pytest.mark.parametrize("optimizer", ["gradient_descent", {"kind": "gradient_descent", "learning_rate": 0.5}, "lbfgs"])
 def test_gradient_descent_takes_the_whole_training_split(optimizer: object) -> None:
     assert spec(optimizer=optimizer).batch_size == "full"
     assert spec(optimizer=optimizer) == spec(optimizer=optimizer, batch_size="full")
@@ -503,7 +503,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         # Fields that do not go together, such as three kernels for two blocks.
         if part in document and not is_valid({p: document[p] for p in required}, **{part: document[part]}):
             del document[part]
-    if document["optimizer"]["kind"] != "gradient_descent" and draw(st.booleans()):
+    if document["optimizer"]["kind"] not in ("gradient_descent", "lbfgs") and draw(st.booleans()):
         document["batch_size"] = draw(st.one_of(st.just("full"), st.integers(1, MAX_BATCH)))
     return document
 

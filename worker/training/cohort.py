@@ -48,7 +48,7 @@ class Cohort:
         """θ before the last update, where an evaluation follows it."""
         rules = [spec.optimizer for spec in specs]
         rates = Rates(rules, [spec.schedule for spec in specs], plan(specs[0]))
-        self.rule = optimizers.build(rules, self.theta, rates)
+        self.rule = optimizers.build(rules, self.theta, self.gradient, rates, self._network)
         self.ascent = ascent.build(rules, self.theta)
         self.regularizers = regularizers.build(specs, seeds, self._network, self.state, rates)
         self._data = prepare(specs, members, str(device), rounds)

@@ -1,6 +1,7 @@
 """How many runs train together, and on how many threads."""
 
 from models.spec.job import JobSpec
+from models.spec.optimizers import ALONE
 from models.spec.plan import layout, plan
 
 MOST_RUNS = 64
@@ -43,6 +44,6 @@ def cohort_limit(spec: JobSpec, *, device: str, threads: int, memory_bytes: int)
     """
     del device, threads  # measured on two cores of one kind so far
     work = plan(spec)
-    if trains_alone(spec):
+    if trains_alone(spec) or isinstance(spec.optimizer, ALONE):
         return 1
     return max(1, min(MOST_RUNS, int(COHORT_FLOPS / step_flops(spec)), memory_bytes // work.memory_bytes))

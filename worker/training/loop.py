@@ -1,6 +1,8 @@
 """The training loop: K compatible runs as one stacked program."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from worker.training.observer import Observer
 from worker.training.randomness import Member
 from worker.training.splits import Round
 from worker.training.threads import threads
+from worker.training.torch_rules import LBFGSRule
 
 
 def train(
@@ -56,9 +59,7 @@ def train(
                     penalties.append(penalty)
                 if step == stop:
                     cohort.before.copy_(cohort.theta)
-                cohort.rule.step(cohort.theta, cohort.gradient, step)
-                for projection in cohort.regularizers.projections:
-                    projection.project(cohort.theta, step)
+                _update(cohort, loss, batch, step)
                 if observer.window_is_over():
                     break
             taken = slice(first - block.first, step - block.first)
@@ -71,15 +72,18 @@ def train(
                 observer.report(step)
 
 
-def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> Tensor | None:
-    """Leave the gradient of what update `step` minimizes in the cohort; the penalties in it, (K,)."""
+def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int, *, moves: bool = True) -> Tensor | None:
+    """Leave the gradient of what update `step` minimizes in the cohort; the penalties in it, (K,).
+
+    `moves` the running averages of batch normalization, which see each batch once.
+    """
     regularizers = cohort.regularizers
     if batch.masks:
         cohort.network.drop(batch.masks)
     if regularizers.weight_noise is not None:
         regularizers.weight_noise.begin(cohort.theta, step)
     _pass_through(cohort, loss, batch, batch.kept)
-    if cohort.averages is not None:
+    if cohort.averages is not None and moves:
         cohort.averages.move()
     if cohort.ascent is not None:
         cohort.ascent.climb(cohort.theta, cohort.gradient)
@@ -91,6 +95,24 @@ def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> Tenso
     if regularizers.clipping is not None:
         regularizers.clipping.clip(cohort.gradient)
     return penalty
+
+
+def _update(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> None:
+    """Take update `step` along the gradient at hand."""
+    if isinstance(cohort.rule, LBFGSRule):
+        cohort.rule.search(partial(_value, cohort, loss, batch, step), step)
+    else:
+        cohort.rule.step(cohort.theta, cohort.gradient, step)
+    for projection in cohort.regularizers.projections:
+        projection.project(cohort.theta, step)
+
+
+def _value(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> Tensor:
+    """What update `step` of the one run minimizes, at the present parameters; its gradient is left in the cohort."""
+    kept = torch.empty_like(batch.kept)
+    penalty = _find_gradient(cohort, loss, replace(batch, kept=kept), step, moves=False)
+    value = loss.sums(kept, batch.targets) / loss.terms(*kept.shape[1:])
+    return value if penalty is None else value + penalty
 
 
 def _pass_through(cohort: Cohort, loss: Loss, batch: Batch, kept: Tensor) -> None:

@@ -1,6 +1,7 @@
 """Update rules on θ (K, P), each equal to its namesake in torch.optim to float32 round-off.
 
-The plain ones are here, the others in `adaptive_rules` and `adam_rules`; `build` knows them all.
+The plain ones are here, the others in `adaptive_rules` and `adam_rules`, and in `torch_rules` those that torch itself
+keeps; `build` knows them all.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.spec.optimizers import (
+    LBFGS,
     SAM,
     SGD,
     Adadelta,
@@ -20,15 +22,19 @@ from models.spec.optimizers import (
     AdamW,
     GradientDescent,
     Momentum,
+    Muon,
     NAdam,
     Nesterov,
     Optimizer,
+    PytorchOptimizer,
     RAdam,
     RMSprop,
 )
 from worker.training.adam_rules import AdamaxRule, AdamRule, NAdamRule, RAdamRule
 from worker.training.adaptive_rules import AdadeltaRule, AdagradRule, RMSpropRule
+from worker.training.networks import Network
 from worker.training.schedules import Rates
+from worker.training.torch_rules import LBFGSRule, MuonRule, PytorchOptimizerRule
 from worker.training.update_rule import Rule
 
 
@@ -80,7 +86,9 @@ class NesterovRule(Rule):
         self._descend(theta, self._scratch.add_(gradient), rate)
 
 
-def build(specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> Rule:  # noqa: C901 - a case for each kind
+def build(  # noqa: C901 - a case for each kind
+    specs: Sequence[Optimizer], theta: Tensor, gradient: Tensor, rates: Rates, network: Network
+) -> Rule:
     """The update rule of a cohort: `specs` are of one kind, one a run."""
     head = specs[0]
     match head:
@@ -106,6 +114,12 @@ def build(specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> Rule:  # n
             return AdamaxRule(specs, theta, rates)
         case SAM():
             # Only the gradient is another one: see `ascent`.
-            return build([spec.base for spec in specs if isinstance(spec, SAM)], theta, rates)
+            return build([spec.base for spec in specs if isinstance(spec, SAM)], theta, gradient, rates, network)
+        case Muon():
+            return MuonRule(specs, theta, gradient, rates, network)
+        case LBFGS():
+            return LBFGSRule(specs, theta, gradient, rates, network)
+        case PytorchOptimizer():
+            return PytorchOptimizerRule(specs, theta, gradient, rates, network)
         case _:
             assert_never(head)

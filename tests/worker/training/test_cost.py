@@ -6,7 +6,7 @@ import torch
 
 from models.spec.component import choices
 from models.spec.job import JobSpec
-from models.spec.optimizers import Optimizer
+from models.spec.optimizers import BaseRule
 from models.spec.plan import matrices, plan
 from models.spec.regularizers import Regularizer
 from worker.training.cohort import Cohort
@@ -33,6 +33,11 @@ def test_small_networks_take_64_and_the_number_falls_as_networks_grow() -> None:
     assert limits[-1] == 1
 
 
+def test_what_torch_itself_updates_rides_alone() -> None:
+    for optimizer in ("muon", "lbfgs", "pytorch_optimizer"):
+        assert limit(spec([16], optimizer=optimizer)) == 1
+
+
 def test_memory_bounds_a_cohort_but_never_to_none() -> None:
     small = spec([16])
     assert limit(small, memory_bytes=5 * plan(small).memory_bytes) == 5
@@ -52,10 +57,12 @@ def kinds(family: Any) -> list[str]:
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"optimizer": kind} for kind in kinds(Optimizer)),
+        *({"optimizer": kind} for kind in kinds(BaseRule)),
         *({"regularizers": [kind]} for kind in kinds(Regularizer)),
         {"optimizer": {"kind": "adam", "amsgrad": True}},
         {"optimizer": {"kind": "rmsprop", "centered": True}},
+        {"optimizer": "gradient_descent"},
+        {"optimizer": "sam"},
         {"optimizer": {"kind": "sam", "base": "adam"}},
         {"optimizer": "sgd", "regularizers": [{"kind": "l1", "proximal": True}]},
         {"regularizers": ["l1", "l2", "elastic_net"]},

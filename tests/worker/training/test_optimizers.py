@@ -17,8 +17,10 @@ from models.spec.job import JobSpec
 from models.spec.plan import plan
 from worker.training import ascent
 from worker.training.adam_rules import NAdamRule
+from worker.training.networks import Network
 from worker.training.optimizers import build
 from worker.training.schedules import Rates
+from worker.training.update_rule import Rule
 
 STEPS = 1_000
 PLAN = plan(JobSpec.model_validate({"dataset": "sine", "optimizer": "sgd", "budget": {"steps": STEPS}}))
@@ -55,8 +57,14 @@ def peer(spec: specs.Optimizer, parameters: list[Tensor]) -> peers.Optimizer:  #
             return peers.Adamax(parameters, rate, spec.betas, spec.epsilon)
         case specs.SAM():
             return peer(spec.base, parameters)
+        case specs.Muon() | specs.LBFGS() | specs.PytorchOptimizer():
+            raise AssertionError(f"{spec.kind} is its own peer")
         case _:
             assert_never(spec)
+
+
+def built(many: list[specs.Optimizer], theta: Tensor, rates: Rates) -> Rule:
+    return build(many, theta, torch.zeros_like(theta), rates, Network((), None))
 
 
 def slope(theta: Tensor, step: int) -> Tensor:
@@ -97,7 +105,7 @@ def by_rule(many: list[specs.Optimizer], gamma: float = 1.0, only_from: int | No
     # With the whole split as its batch, an epoch is a step.
     each_step = dataclasses.replace(PLAN, steps_per_epoch=1)
     rates = Rates(many, [schedules.Exponential(gamma=gamma)] * len(many), each_step)
-    rule, up = build(many, theta, rates), ascent.build(many, theta)
+    rule, up = built(many, theta, rates), ascent.build(many, theta)
     for step in range(1, STEPS + 1):
         if step == only_from:
             keep = torch.tensor([len(many) - 1])
@@ -139,7 +147,8 @@ PROGRAMS: list[tuple[Any, dict[str, Any]]] = [
 ]
 """Fields that make another program of a rule, beside the values that only make another run of it."""
 
-EACH = pytest.mark.parametrize("component", list(choices(specs.Optimizer)), ids=lambda c: c.__name__)
+ELEMENTWISE = [component for component in choices(specs.Optimizer) if component not in specs.ALONE]
+EACH = pytest.mark.parametrize("component", ELEMENTWISE, ids=lambda c: c.__name__)
 
 
 @EACH
@@ -191,7 +200,7 @@ def test_a_rule_equals_torch_at_its_limits(spec: specs.Optimizer) -> None:
 
 def test_nadam_knows_its_momentum_at_any_step_without_those_before() -> None:
     many: list[specs.Optimizer] = [specs.NAdam(momentum_decay=decay) for decay in (0.0, 1e-8, 4e-3, 0.3, 1e3)]
-    rule = build(many, torch.zeros(5, 1), Rates(many, [schedules.Constant()] * 5, PLAN))
+    rule = built(many, torch.zeros(5, 1), Rates(many, [schedules.Constant()] * 5, PLAN))
     assert isinstance(rule, NAdamRule)
     steps = np.arange(1.0, 101)[:, None]
     walked = np.cumprod(rule.momentum_at(steps), axis=0)
@@ -201,7 +210,7 @@ def test_nadam_knows_its_momentum_at_any_step_without_those_before() -> None:
 def test_the_variance_of_a_gradient_that_never_changes_is_never_negative() -> None:
     spec = specs.RMSprop(centered=True, alpha=0.5, epsilon=1.0)
     theta = torch.zeros(1, 1_000)
-    rule = build([spec], theta, Rates([spec], [schedules.Constant()], PLAN))
+    rule = built([spec], theta, Rates([spec], [schedules.Constant()], PLAN))
     gradient = torch.rand(1, 1_000, generator=torch.Generator().manual_seed(1))
     for step in range(1, 200):
         rule.step(theta, gradient, step)
@@ -231,4 +240,4 @@ def test_a_rule_goes_on_undisturbed_when_a_neighbour_leaves(component: Any) -> N
 
 
 def test_every_optimizer_has_unusual_values_to_be_tested_with() -> None:
-    assert set(UNUSUAL) == {c.model_fields["kind"].default for c in choices(specs.Optimizer)}
+    assert set(UNUSUAL) == {c.model_fields["kind"].default for c in ELEMENTWISE}
