@@ -188,7 +188,20 @@ def test_the_version_is_that_of_the_package() -> None:
 
 
 def test_every_command_explains_itself_and_can_speak_json() -> None:
-    commands = ("submit", "jobs", "show", "watch", "compare", "cancel", "retry", "components", "up", "demo", "version")
+    commands = (
+        "submit",
+        "jobs",
+        "show",
+        "watch",
+        "results",
+        "compare",
+        "cancel",
+        "retry",
+        "components",
+        "up",
+        "demo",
+        "version",
+    )
     for command in commands:
         told = descent(command, "--help")
         assert told.exit_code == 0
@@ -203,3 +216,50 @@ def test_the_installed_command_says_in_words_that_nothing_answers(tmp_path: Path
     assert told.stdout == ""
     assert "descent up" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def results(seeds: int, members: int) -> dict[str, Any]:
+    said = [{"run_id": f"run_{m}", "member": m, "score": 0.5, "weight": None} for m in range(members)]
+    curve = [0.5 + 0.01 * size for size in range(members)]
+    one = {"members": said, "scores": {"out_of_bag": 0.75}, "series": {"vote": curve} if members else {}}
+    estimate = {"mean": 0.75, "standard_deviation": 0.0125 if seeds > 1 else None, "seeds": seeds}
+    return {
+        "job_id": "job_1",
+        "evaluation": "bagging",
+        "measure": "accuracy",
+        "runs": 60,
+        "counted": seeds * members,
+        "scores": {"out_of_bag": estimate} if seeds else {},
+        "seeds": [one | {"seed": seed} for seed in range(seeds)],
+    }
+
+
+def test_results_show_what_the_runs_come_to_and_how_an_ensemble_grows(at_the_service: Service) -> None:
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(200, make_job()))
+    at_the_service.on("GET", "/v1/jobs/job_1/results", Answer(200, results(2, 30)))
+    shown = descent("results", "job_1")
+    assert shown.exit_code == 0
+    assert "bagging, 60 of 60 runs; accuracy: higher is better" in shown.stdout
+    assert "out of bag" in shown.stdout
+    assert "0.75 ± 0.013" in shown.stdout
+    # Every second size, and the first and the last.
+    sizes = [int(line.split()[0]) for line in shown.stdout.splitlines() if line.strip()[:1].isdigit()]
+    assert sizes == [1, *range(2, 31, 2)]
+    assert json.loads(descent("results", "job_1", "--json").stdout)["counted"] == 60
+
+
+def test_results_of_a_job_without_a_succeeded_run_say_so(at_the_service: Service) -> None:
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(200, make_job()))
+    at_the_service.on("GET", "/v1/jobs/job_1/results", Answer(200, results(0, 0)))
+    assert "No run has succeeded yet." in descent("results", "job_1").stdout
+
+
+def test_members_are_told_apart_where_a_seed_has_several(at_the_service: Service) -> None:
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(200, make_job()))
+    runs = [make_run(id=f"run_{m}", seed=7, member=m) for m in range(3)]
+    at_the_service.on("GET", "/v1/jobs/job_1/runs", Answer(200, make_page(*runs)))
+    shown = descent("show", "job_1").stdout
+    assert "member" in shown
+    assert [line.split()[:2] for line in shown.splitlines() if line.strip().startswith("7")] == [
+        ["7", str(m)] for m in range(3)
+    ]
