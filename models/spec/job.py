@@ -118,6 +118,8 @@ class JobSpec(SpecModel):
     """A count n stands for the seeds 0 … n − 1. One seed is one run, or as many as the evaluation asks for."""
     record: Record = Record()
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products and convolutions, as torch.autocast rounds them; parameters and sums are float32 always."""
     priority: int = Field(0, ge=-100, le=100)
     """Higher goes first."""
 

@@ -11,7 +11,7 @@ from models.spec.layout import AveragePool, Convolution, Dense, LayerShape, Layo
 from models.spec.networks import Activation
 from worker.training.batch_norm import BatchNorm, RunningAverages
 from worker.training.convolutions import Flatten, Grid, MaxPool, MeanPool, convolution
-from worker.training.layers import AffineMap, Drop, Hidden, Layer, Output, product
+from worker.training.layers import AffineMap, Drop, Hidden, Layer, Output, Precision, multiplication, product
 from worker.training.recurrent import GatedRecurrence
 from worker.training.residual import ResidualBlock
 
@@ -75,6 +75,7 @@ class Binder:
         activation: Activation | None,
         *,
         alone: bool,
+        precision: Precision,
     ) -> None:
         self._theta = _Columns(theta)
         self._gradient = None if gradient is None else _Columns(gradient)
@@ -82,7 +83,7 @@ class Binder:
         if averages is not None:
             self._values, self._of_batch = _Columns(averages.values), _Columns(averages.of_batch)
         self._like, self._runs, self._rows = theta, len(theta), rows
-        self._activation, self._alone = activation, alone
+        self._activation, self._alone, self._precision = activation, alone, precision
         self._first = True
         """Nothing before the next layer needs the gradient of its inputs."""
 
@@ -132,11 +133,13 @@ class Binder:
     def _dense(self, layer: Dense) -> AffineMap:
         bias = not layer.normalized
         weight, gradient = self._take(layer.inputs + bias, layer.outputs)
-        return product(weight, gradient, self._rows, bias=bias, first=self._first)
+        return product(weight, gradient, self._rows, bias=bias, first=self._first, precision=self._precision)
 
     def _convolution(self, layer: Convolution, activation: Activation | None) -> Hidden:
         weight, gradient = self._take(layer.inputs + (not layer.normalized), layer.outputs)
-        affine = convolution(layer, weight, gradient, self._rows, alone=self._alone, first=self._first)
+        affine = convolution(
+            layer, weight, gradient, self._rows, alone=self._alone, first=self._first, precision=self._precision
+        )
         like = self._empty(self._rows * layer.places, layer.outputs)
         return Hidden(affine, self._norm(layer), activation, like, joined=False)
 
@@ -157,7 +160,8 @@ class Binder:
             return torch.unflatten(w, 2, (-1, 3 * layer.hidden)), torch.unflatten(u, 2, (-1, 3 * layer.hidden))
 
         weights, gradients = self._take(layer.directions, sum(sizes))
-        return GatedRecurrence(layer, parts(weights), None if gradients is None else parts(gradients), self._rows)
+        slopes = None if gradients is None else parts(gradients)
+        return GatedRecurrence(layer, parts(weights), slopes, self._rows, multiplication(self._precision))
 
     def _drop(self, layer: LayerShape) -> Drop:
         if isinstance(layer, Convolution):

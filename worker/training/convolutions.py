@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.spec.layout import Convolution
 from worker.training.batch_norm import ColumnMeans
-from worker.training.layers import AffineMap, product
+from worker.training.layers import AffineMap, Precision, product
 
 _aten = torch.ops.aten
 
@@ -20,7 +20,16 @@ _aten = torch.ops.aten
 class PatchConvolution:
     """A convolution as a matrix product of patches: weights (K, height · width · channels [+ 1], out)."""
 
-    def __init__(self, shape: Convolution, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
+    def __init__(
+        self,
+        shape: Convolution,
+        weight: Tensor,
+        gradient: Tensor | None,
+        rows: int,
+        *,
+        first: bool,
+        precision: Precision,
+    ) -> None:
         runs = len(weight)
         (height, width), (kernel_h, kernel_w) = shape.grid, shape.kernel
         self._grid = (runs, rows, height, width, shape.channels)
@@ -37,7 +46,8 @@ class PatchConvolution:
         )
         self._patches = weight.new_ones(runs, rows * shape.places, shape.inputs + 1)
         self._values = torch.unflatten(self._patches.view(*self._places, -1)[..., :-1], -1, (kernel_h, -1))
-        self._product = product(weight, gradient, rows * shape.places, bias=not shape.normalized, first=first)
+        bias, places = not shape.normalized, rows * shape.places
+        self._product = product(weight, gradient, places, bias=bias, first=first, precision=precision)
         if gradient is None:
             return
         self.z_gradient = self._product.z_gradient
@@ -77,9 +87,19 @@ class PatchConvolution:
 class KernelConvolution:
     """The same convolution, run by run through the library's kernels for channels that lie innermost."""
 
-    def __init__(self, shape: Convolution, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
+    def __init__(
+        self,
+        shape: Convolution,
+        weight: Tensor,
+        gradient: Tensor | None,
+        rows: int,
+        *,
+        first: bool,
+        precision: Precision,
+    ) -> None:
         runs = len(weight)
         self._shape, self._rows = shape, rows
+        self._type = torch.bfloat16 if precision == "bfloat16" else weight.dtype
         self._grid = (runs, rows, *shape.grid, shape.channels)
         self._kernels = _as_kernels(shape, weight)
         self._biases = [None] * runs if shape.normalized else list(weight[:, -1].unbind(0))
@@ -93,10 +113,10 @@ class KernelConvolution:
     def forward(self, inputs: Tensor) -> Tensor:
         self._images = inputs.view(self._grid).permute(0, 1, 4, 2, 3)
         z = [
-            _aten.convolution(images, kernel, bias, *self._options())
+            _aten.convolution(images.to(self._type), kernel.to(self._type), self._rounded(bias), *self._options())
             for images, kernel, bias in zip(self._images, self._kernels, self._biases, strict=True)
         ]
-        return _joined([run.permute(0, 2, 3, 1).flatten(0, 2) for run in z])
+        return _joined([run.float().permute(0, 2, 3, 1).flatten(0, 2) for run in z])
 
     def backward(self) -> Tensor | None:
         gradients = []
@@ -104,14 +124,20 @@ class KernelConvolution:
         for run, kernel in enumerate(self._kernels):
             bias_sizes = None if self._shape.normalized else [self._shape.outputs]
             images, weights, biases = _aten.convolution_backward(
-                z[run], self._images[run], kernel, bias_sizes, *self._options(), self._wanted
+                *(part.to(self._type) for part in (z[run], self._images[run], kernel)),
+                bias_sizes,
+                *self._options(),
+                self._wanted,
             )
             self._kernel_gradients[run].copy_(weights)
             if (bias := self._bias_gradients[run]) is not None:
                 bias.copy_(biases)
             if images is not None:
-                gradients.append(images.permute(0, 2, 3, 1).flatten(0, 2))
+                gradients.append(images.float().permute(0, 2, 3, 1).flatten(0, 2))
         return _joined(gradients) if gradients else None
+
+    def _rounded(self, bias: Tensor | None) -> Tensor | None:
+        return None if bias is None else bias.to(self._type)
 
     def _options(self) -> tuple[object, ...]:
         dilation, transposed, output_padding, groups = (1, 1), False, (0, 0), 1
@@ -129,11 +155,18 @@ def _joined(runs: list[Tensor]) -> Tensor:
 
 
 def convolution(
-    shape: Convolution, weight: Tensor, gradient: Tensor | None, rows: int, *, alone: bool, first: bool
+    shape: Convolution,
+    weight: Tensor,
+    gradient: Tensor | None,
+    rows: int,
+    *,
+    alone: bool,
+    first: bool,
+    precision: Precision,
 ) -> AffineMap:
     """The convolution of a layer; `alone` where the work of one run is so large that it never has company."""
     kind = KernelConvolution if alone else PatchConvolution
-    return kind(shape, weight, gradient, rows, first=first)
+    return kind(shape, weight, gradient, rows, first=first, precision=precision)
 
 
 class Grid:

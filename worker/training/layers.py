@@ -11,7 +11,8 @@ Three facts about kernels shape this file; the tests on invariance hold them.
 """
 
 import os
-from typing import Protocol, assert_never
+from collections.abc import Callable
+from typing import Literal, Protocol, assert_never
 
 import torch
 from torch import Tensor
@@ -112,15 +113,34 @@ def logistic(z: Tensor, out: Tensor) -> None:
     out.exp_().add_(1).reciprocal_()
 
 
+Precision = Literal["float32", "bfloat16"]
+Multiply = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""A batched matrix product, into its third argument."""
+
+
+def multiplication(precision: Precision) -> Multiply:
+    """The matrix product of a precision."""
+    return _in_bfloat16 if precision == "bfloat16" else _in_float32
+
+
+def _in_float32(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    return torch.bmm(left, right, out=out)
+
+
+def _in_bfloat16(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    # Both factors are rounded and so is the product, as torch.autocast does; what it adds up is float32.
+    return out.copy_(torch.bmm(left.bfloat16(), right.bfloat16()))
+
+
 class Product:
     """An affine map's matrix products for K runs of `rows` batch rows, in buffers of their own.
 
     `weight` and `gradient` are views (K, in + 1, out) into the cohort's matrices.
     """
 
-    def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
+    def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool, multiply: Multiply) -> None:
         runs, joined, width = weight.shape
-        self._weight = weight
+        self._weight, self._multiply = weight, multiply
         self._z = weight.new_empty(runs, rows, width)
         if gradient is None:
             return
@@ -135,27 +155,27 @@ class Product:
 
     def forward(self, inputs: Tensor) -> Tensor:
         self._inputs = inputs
-        torch.bmm(inputs, self._weight, out=self._z)
+        self._multiply(inputs, self._weight, self._z)
         return self._z
 
     def backward(self) -> Tensor | None:
         if self._staged is None:
-            torch.bmm(self._inputs.mT, self.z_gradient, out=self._gradient)
+            self._multiply(self._inputs.mT, self.z_gradient, self._gradient)
         else:
-            torch.bmm(self._inputs.mT, self.z_gradient, out=self._staged)
+            self._multiply(self._inputs.mT, self.z_gradient, self._staged)
             self._gradient.copy_(self._staged)
         if self._input_gradient is None:
             return None
-        torch.bmm(self.z_gradient, self._transposed, out=self._input_gradient)
+        self._multiply(self.z_gradient, self._transposed, self._input_gradient)
         return self._input_gradient[..., : self._weight.shape[1] - 1]
 
 
 class SingleOutputProduct:
     """The same for one output: transposed, so that the long side is the fast one, with a second row of zeros."""
 
-    def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
+    def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool, multiply: Multiply) -> None:
         runs, joined, _ = weight.shape
-        self._weight = weight.mT
+        self._weight, self._multiply = weight.mT, multiply
         self._two = weight.new_zeros(runs, 2, joined)
         self._one = self._two[:, :1]
         self._product = weight.new_empty(runs, 2, rows)
@@ -173,15 +193,15 @@ class SingleOutputProduct:
     def forward(self, inputs: Tensor) -> Tensor:
         self._inputs = inputs
         self._one.copy_(self._weight)
-        torch.bmm(self._two, inputs.mT, out=self._product)
+        self._multiply(self._two, inputs.mT, self._product)
         return self._z
 
     def backward(self) -> Tensor | None:
-        torch.bmm(self._product_gradient, self._inputs, out=self._staged)
+        self._multiply(self._product_gradient, self._inputs, self._staged)
         self._gradient.copy_(self._staged[:, :1])
         if self._input_gradient is None:
             return None
-        torch.bmm(self._product_gradient.mT, self._factor, out=self._input_gradient)
+        self._multiply(self._product_gradient.mT, self._factor, self._input_gradient)
         return self._input_gradient[..., : self._weight.shape[2] - 1]
 
 
@@ -190,12 +210,14 @@ class Unbiased:
 
     z_gradient: Tensor
 
-    def __init__(self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool) -> None:
+    def __init__(
+        self, weight: Tensor, gradient: Tensor | None, rows: int, *, first: bool, precision: Precision
+    ) -> None:
         runs, inputs, width = weight.shape
         self._weight, self._gradient = weight, gradient
         self._padded = weight.new_zeros(runs, inputs + 1, width)
         self._padded_gradient = None if gradient is None else torch.empty_like(self._padded)
-        self._map = product(self._padded, self._padded_gradient, rows, first=first)
+        self._map = product(self._padded, self._padded_gradient, rows, first=first, precision=precision)
         if gradient is not None:
             self.z_gradient = self._map.z_gradient
 
@@ -212,16 +234,22 @@ class Unbiased:
 
 
 def product(
-    weight: Tensor, gradient: Tensor | None, rows: int, *, bias: bool = True, first: bool = False
+    weight: Tensor,
+    gradient: Tensor | None,
+    rows: int,
+    *,
+    bias: bool = True,
+    first: bool,
+    precision: Precision,
 ) -> Product | SingleOutputProduct | Unbiased:
     """The affine map of inputs (K, rows, in + 1) with `weight` (K, in + 1, out), or (K, in, out) without a bias.
 
     Without a `gradient` it only evaluates; the `first` layer of a network has no use for the gradient of its inputs.
     """
     if not bias:
-        return Unbiased(weight, gradient, rows, first=first)
+        return Unbiased(weight, gradient, rows, first=first, precision=precision)
     kind = SingleOutputProduct if weight.shape[2] == 1 else Product
-    return kind(weight, gradient, rows, first=first)
+    return kind(weight, gradient, rows, first=first, multiply=multiplication(precision))
 
 
 class Output:

@@ -18,6 +18,7 @@ from worker.training.batch_norm import RunningAverages
 from worker.training.binding import Binder, Pass
 from worker.training.blocks import AffineBlock, Block, Named, divide
 from worker.training.cost import trains_alone
+from worker.training.layers import Precision
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Network:
     """Whether its grids are series: of height 1, with kernels that torch has in one dimension."""
     alone: bool = False
     """Whether the work of one run is so large that it never has company."""
+    precision: Precision = "float32"
+    """Of matrix products and convolutions."""
 
     @cached_property
     def parameters(self) -> int:
@@ -103,7 +106,9 @@ class Network:
 
     def bind(self, theta: Tensor, gradient: Tensor | None, rows: int, averages: RunningAverages | None = None) -> Pass:
         """Attach the layers to the rows of `theta` (K, P) for batches of `rows`; without a gradient, to evaluate."""
-        return Binder(theta, gradient, rows, averages, self.activation, alone=self.alone).bind(self.layout)
+        return Binder(
+            theta, gradient, rows, averages, self.activation, alone=self.alone, precision=self.precision
+        ).bind(self.layout)
 
 
 def build(spec: JobSpec) -> Network:
@@ -114,4 +119,5 @@ def build(spec: JobSpec) -> Network:
         activation,
         series=len(spec.dataset.shape.grid) == 2,
         alone=trains_alone(spec),
+        precision=spec.precision,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.spec.layout import Recurrence
-from worker.training.layers import logistic
+from worker.training.layers import Multiply, logistic
 
 
 class GatedRecurrence:
@@ -25,8 +25,9 @@ class GatedRecurrence:
         weights: tuple[Tensor, Tensor],
         gradients: tuple[Tensor, Tensor] | None,
         rows: int,
+        multiply: Multiply,
     ) -> None:
-        self._shape, self._weights, self._gradients = shape, weights, gradients
+        self._shape, self._weights, self._gradients, self._multiply = shape, weights, gradients, multiply
         runs, directions, hidden, like = len(weights[0]), shape.directions, shape.hidden, weights[0]
         groups, length = runs * directions, shape.length
         self._sizes = (runs, directions, rows)
@@ -56,12 +57,12 @@ class GatedRecurrence:
         for packed, weight in zip((self._w, self._u), self._weights, strict=True):
             packed.view(weight.shape).copy_(weight)
         self._lay_out(inputs)
-        torch.bmm(self._inputs, self._w, out=self._from_inputs)
+        self._multiply(self._inputs, self._w, self._from_inputs)
         steps = torch.unflatten(self._from_inputs, 1, (self._shape.length, -1)).unbind(1)
         for step, from_input in enumerate(steps):
             state, from_state = self._states[step], self._from_states[step]
             gates, candidate = self._gates[step], self._candidates[step]
-            torch.bmm(state, self._u, out=from_state)
+            self._multiply(state, self._u, from_state)
             torch.add(from_input[..., : 2 * hidden], from_state[..., : 2 * hidden], out=gates)
             logistic(gates, gates)
             reset, keep = gates[..., :hidden], gates[..., hidden:]
@@ -116,14 +117,13 @@ class GatedRecurrence:
             torch.mul(slope, of_candidate[step], out=candidate)
             torch.mul(candidate, of_reset[step], out=back[..., :hidden])
             torch.mul(candidate, reset[step], out=back[..., 2 * hidden :])
-            torch.bmm(back, self._u_transposed, out=self._back)
+            self._multiply(back, self._u_transposed, self._back)
             torch.addcmul(self._back[..., :hidden], slope, keep[step], out=self._carried)
         self._inputs_gradient[..., : 2 * hidden] = self._states_gradient[..., : 2 * hidden]
         of_w, of_u = self._gradients
-        torch.bmm(self._inputs.mT, _by_group(self._inputs_gradient), out=(w := torch.empty_like(self._w)))
-        torch.bmm(
-            _by_group(self._states[:-1]).mT, _by_group(self._states_gradient), out=(u := torch.empty_like(self._u))
-        )
+        w, u = torch.empty_like(self._w), torch.empty_like(self._u)
+        self._multiply(self._inputs.mT, _by_group(self._inputs_gradient), w)
+        self._multiply(_by_group(self._states[:-1]).mT, _by_group(self._states_gradient), u)
         of_w.copy_(w.view(of_w.shape))
         of_u.copy_(u.view(of_u.shape))
         return None
