@@ -201,5 +201,5 @@ def test_specs_that_cannot_share_a_program_are_refused() -> None:
     specs = [JobSpec.model_validate(SINE), JobSpec.model_validate(SINE | {"batch_size": 16})]
     with pytest.raises(ValueError, match="cohort key"):
         train(specs, [Member(0), Member(1)], None, dict)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="one seed a run"):
+    with pytest.raises(ValueError, match="one member a run"):
         train(specs[:1], [Member(0), Member(1)], None, dict)  # type: ignore[arg-type]
