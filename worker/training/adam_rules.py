@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from models.spec.optimizers import Adam, AdamW, Optimizer
+from worker.training.columns import RateTable
 from worker.training.schedules import Rates, Values
 from worker.training.update_rule import Rule
 
@@ -42,37 +43,50 @@ class BetaRule(Rule):
         return 1 - first**steps, 1 - second**steps
 
 
-class AdamRule(BetaRule):
+class AdamRule(Rule):
     """m ← β₁ m + (1 − β₁) g; s ← β₂ s + (1 − β₂) g²; θ ← θ − η m̂ / (√ŝ + ε), after θ ← θ − η λ θ in AdamW.
 
-    The step is η √c₂ / c₁ · m / (√s + ε √c₂). With amsgrad, the largest s so far stands for s there.
+    By torch's own fused kernel, which passes through memory once, for neighbouring runs that are alike. With amsgrad,
+    the largest s so far stands for s in the last step.
     """
 
     def __init__(self, specs: Sequence[Optimizer], theta: Tensor, rates: Rates) -> None:
         head = specs[0]
-        self._decays = isinstance(head, AdamW)
-        self.states = 3 if isinstance(head, Adam | AdamW) and head.amsgrad else 2
+        assert isinstance(head, Adam | AdamW)
+        self._amsgrad = head.amsgrad
+        self.states = 3 if head.amsgrad else 2
+        self._count = torch.zeros((), device=theta.device)
         super().__init__(specs, theta, rates)
 
-    def _numbers_at(self, steps: Values) -> Iterable[Values]:
-        first, second = self._corrections_at(steps)
-        rates = self.rates.at(steps)
-        yield self._values("epsilon") * np.sqrt(second)
-        yield -rates * np.sqrt(second) / first
-        if self._decays:
-            yield 1 - rates * self._values("weight_decay")
+    def _prepare(self) -> None:
+        self._alike = self.rates.alike()
+        self._rates = RateTable(self.rates)
 
     def step(self, theta: Tensor, gradient: Tensor, step: int) -> None:
-        mean, squares, *largest = self._states
-        epsilon, rate, *keeps = self._numbers.at(step)
-        for keep in keeps:
-            theta.mul_(keep)
-        mean.lerp_(gradient, self._shares[0])
-        self._average_squares(squares, gradient, self._shares[1])
-        for most in largest:
-            squares = torch.maximum(most, squares, out=most)
-        torch.sqrt(squares, out=self._scratch)
-        self._descend_scaled(theta, mean, self._scratch.add_(epsilon), rate)
+        self._count.fill_(step)
+        rates = self._rates.at(step)
+        for first, last in self._alike:
+            spec = self._specs[first]
+            assert isinstance(spec, Adam | AdamW)
+            mean, squares, *largest = ([state[first:last]] for state in self._states)
+            fused, decay = (
+                (torch._fused_adam_, 0.0) if isinstance(spec, Adam) else (torch._fused_adamw_, spec.weight_decay)
+            )
+            fused(
+                [theta[first:last]],
+                [gradient[first:last]],
+                mean,
+                squares,
+                largest[0] if largest else [],
+                [self._count],
+                lr=rates[first],
+                beta1=spec.betas[0],
+                beta2=spec.betas[1],
+                weight_decay=decay,
+                eps=spec.epsilon,
+                amsgrad=self._amsgrad,
+                maximize=False,
+            )
 
 
 class NAdamRule(BetaRule):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.training.schedules import Values
+from worker.training.schedules import Rates, Values
 
 Column = float | Tensor
 
@@ -28,6 +28,24 @@ def column(values: Values, device: torch.device) -> Column:
 def tensor_column(values: Sequence[float], device: torch.device) -> Tensor:
     """One value a run, (K, 1), whether they agree or not."""
     return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+
+
+class RateTable:
+    """The learning rates of many steps at once, as Python numbers."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._of = rates
+        self._first = 0
+        self._rows: list[list[float]] = []
+
+    def at(self, step: int) -> list[float]:
+        """Those of the runs at one step, counted from 1."""
+        index = step - self._first
+        if not 0 <= index < len(self._rows):
+            self._first, index = step, 0
+            steps = np.arange(step, step + STEPS_TABULATED_AT_ONCE, dtype=np.float64)[:, None]
+            self._rows = self._of.at(steps).tolist()
+        return self._rows[index]
 
 
 class Table:

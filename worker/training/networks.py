@@ -20,6 +20,9 @@ from worker.training.blocks import AffineBlock, Block, Named, divide
 from worker.training.cost import trains_alone
 from worker.training.layers import Precision
 
+CACHE_LINE_NUMBERS = 16
+"""Of float32, in 64 bytes."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -37,6 +40,13 @@ class Network:
     @cached_property
     def parameters(self) -> int:
         return sum(layer.parameters for layer in self.layout)
+
+    @cached_property
+    def columns(self) -> int:
+        """Numbers a row: the parameters, and zeros up to a whole cache line. So no vector of an elementwise kernel
+        reaches from one run into the next, and whoever stands beside a run changes nothing in how it is rounded.
+        """
+        return -(-self.parameters // CACHE_LINE_NUMBERS) * CACHE_LINE_NUMBERS
 
     @cached_property
     def statistics(self) -> int:
@@ -67,13 +77,16 @@ class Network:
 
     def weight_mask(self, device: torch.device) -> Tensor:
         """1 where a parameter is a weight, 0 where it belongs to a bias or a normalization: (1, P)."""
-        mask = torch.zeros(1, self.parameters, device=device)
+        mask = torch.zeros(1, self.columns, device=device)
         for weights in self.weights(mask):
             weights.fill_(1)
         return mask
 
     def initial(self, seed: int) -> NDArray[np.float32]:
-        """A run's initial row (P,), as torch draws it: uniform on ±1/√inputs, for a recurrence on ±1/√hidden units."""
+        """A run's initial row, (columns,), as torch draws it.
+
+        Uniform on ±1/√inputs, in a recurrence on ±1/√hidden units.
+        """
         parts, drawn = [], 0
         for block in self._blocks:
             if isinstance(block, AffineBlock):
@@ -81,7 +94,7 @@ class Network:
                 drawn += 1
             else:
                 parts.append(np.repeat(np.array([1, 0], np.float32), block.channels))
-        return np.concatenate(parts)
+        return np.concatenate([*parts, np.zeros(self.columns - self.parameters, np.float32)])
 
     def initial_averages(self) -> NDArray[np.float32]:
         """Running averages before the first batch, (S,): mean 0 and variance 1."""

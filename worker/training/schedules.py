@@ -26,6 +26,12 @@ class Rates:
         rates = np.array([optimizer.learning_rate for optimizer in self._optimizers], np.float64)
         return rates * factors(self._schedules, steps, self._work)
 
+    def alike(self) -> list[tuple[int, int]]:
+        """First and last + 1 of neighbouring runs whose optimizer and schedule are the same."""
+        pairs = list(zip(self._optimizers, self._schedules, strict=True))
+        starts = [k for k in range(len(pairs)) if k == 0 or pairs[k] != pairs[k - 1]]
+        return list(zip(starts, [*starts[1:], len(pairs)], strict=True))
+
     def select(self, columns: Sequence[int]) -> "Rates":
         """The rates of some of the runs."""
         return Rates([self._optimizers[k] for k in columns], [self._schedules[k] for k in columns], self._work)

@@ -93,7 +93,7 @@ class WeightPerturbation:
     """Weight noise: θ + σ n for one forward and backward pass. It is θ itself that comes back, not a difference."""
 
     def __init__(self, rules: Sequence[WeightNoise], seeds: Sequence[int], network: Network, theta: Tensor) -> None:
-        self._runs = [Normals(seed, Purpose.WEIGHT_NOISE, network.parameters) for seed in seeds]
+        self._runs = [Normals(seed, Purpose.WEIGHT_NOISE, network.columns) for seed in seeds]
         deviations = tensor_column([rule.standard_deviation for rule in rules], theta.device)
         self._deviations = deviations * network.weight_mask(theta.device)
         self._clean = torch.empty_like(theta)

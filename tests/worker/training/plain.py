@@ -201,7 +201,7 @@ class Plain:
         """Add the weight noise; the weights without it."""
         clean = [weight.clone() for weight in self.weights.values()]
         if noise := self.find(WeightNoise):
-            drawn = Normals(self.seed, Purpose.WEIGHT_NOISE, self.network.parameters).at(step)
+            drawn = Normals(self.seed, Purpose.WEIGHT_NOISE, self.network.columns).at(step)
             as_torch = self.as_torch(drawn, self.network.initial_averages())
             for name, weight in self.weights.items():
                 weight.add_(torch.from_numpy(as_torch[name]), alpha=noise.standard_deviation)

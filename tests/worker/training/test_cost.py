@@ -9,6 +9,7 @@ from models.spec.job import JobSpec
 from models.spec.optimizers import BaseRule
 from models.spec.plan import matrices, plan
 from models.spec.regularizers import Regularizer
+from worker.training import networks
 from worker.training.cohort import Cohort
 from worker.training.cost import cohort_limit, threads_for
 from worker.training.randomness import Member
@@ -72,7 +73,7 @@ def kinds(family: Any) -> list[str]:
 )
 def test_a_cohort_keeps_as_many_matrices_as_were_planned(changes: dict[str, Any]) -> None:
     planned = spec([37], **changes)
-    shape = (3, plan(planned).parameters)
+    shape = (3, networks.build(planned).columns)
     gc.collect()  # of the cohorts before
     with torch.inference_mode():
         cohort = Cohort([planned] * 3, [Member(seed) for seed in range(3)], torch.device("cpu"), 1)

@@ -94,7 +94,8 @@ def test_forward_loss_and_gradient_equal_autograd(
 def test_a_network_has_as_many_parameters_as_its_spec_says_and_names_them_as_torch_does() -> None:
     network = perceptron((3, 5, 2), "relu")
     row = torch.from_numpy(network.initial(3))
-    assert len(row) == network.parameters == 3 * 5 + 5 + 5 * 2 + 2
+    assert network.parameters == 3 * 5 + 5 + 5 * 2 + 2
+    assert len(row) == network.columns == 32
     named = network.named(row)
     assert {name: tensor.shape for name, tensor in named.items()} == {
         "layers.0.weight": (5, 3),

@@ -54,7 +54,7 @@ class Bound:
         self.network = networks.build(spec)
         seeds = range(runs)
         rows = np.stack([self.network.initial(seed) for seed in seeds])
-        self.theta = torch.from_numpy(rows) + 0.1 * torch.randn(runs, self.network.parameters)
+        self.theta = torch.from_numpy(rows) + 0.1 * torch.randn(rows.shape)
         self.gradient = torch.full_like(self.theta, torch.nan)
         self.averages = None
         if self.network.statistics:
@@ -171,7 +171,11 @@ def test_a_residual_network_of_20_layers_has_as_many_parameters_as_for_cifar() -
 def test_the_planned_parameters_are_those_that_are_drawn(dataset: str, network: dict[str, Any]) -> None:
     spec = spec_of(dataset, network)
     built, plain = networks.build(spec), torch_network(spec)
-    assert plan(spec).parameters == len(built.initial(0)) == sum(p.numel() for p in plain.parameters())
+    assert plan(spec).parameters == built.parameters == sum(p.numel() for p in plain.parameters())
+    row = built.initial(0)
+    assert len(row) % 16 == 0
+    assert len(row) - 16 < built.parameters <= len(row)
+    assert not row[built.parameters :].any()
 
 
 @pytest.mark.parametrize(
