@@ -92,6 +92,7 @@ def show(reference: Reference, as_json: Json = False) -> None:
         ("optimizer", f"{_rule(job.spec.optimizer)}, learning rate {job.spec.optimizer.learning_rate:g}"),
         ("schedule", job.spec.schedule.kind),
         ("regularizers", ", ".join(regularizer.kind for regularizer in job.spec.regularizers)),
+        ("evaluation", job.spec.evaluation.kind),
         ("spec hash", job.spec_hash[:12]),
         ("tags", ", ".join(job.tags)),
         ("notes", job.notes),
