@@ -76,6 +76,16 @@ def test_no_optimizer_sees_its_company(train_runs: Any, base: dict[str, Any], ki
     assert_company_is_invisible(train_runs, spec(base, steps=15, **changes), [[0, 1, 2, 3, 4], [4, 2]])
 
 
+@pytest.mark.parametrize("base", [W1, DIGITS, ODD], ids=["sine", "digits", "odd"])
+def test_no_run_sees_in_which_order_its_company_stands(train_runs: Any, base: dict[str, Any]) -> None:
+    optimizers = [{"kind": "adam", "learning_rate": rate} for rate in (0.01, 0.01, 0.003, 0.02, 0.003)]
+    specs = [spec(base, 15, optimizer=optimizer, regularizers=["l2"]) for optimizer in optimizers]
+    heard = train_runs(specs, range(5))
+    for order in ([4, 3, 2, 1, 0], [2, 0, 4, 1, 3]):
+        permuted = train_runs([specs[k] for k in order], order)
+        assert [permuted.bits(place) for place in range(5)] == [heard.bits(k) for k in order]
+
+
 DIFFERENT: dict[str, list[dict[str, Any]]] = {
     "learning_rate": [{"learning_rate": rate} for rate in (0.01, 0.003, 0.02)],
     "momentum": [{"momentum": m} for m in (0.9, 0.5, 0.0)],

@@ -8,7 +8,10 @@ import pytest
 import torch
 from sklearn.linear_model import Lasso
 
+from models.spec.component import choices
 from models.spec.job import JobSpec
+from models.spec.plan import PlanError, plan
+from models.spec.regularizers import Regularizer
 from tests.worker.training.plain import Plain
 from worker.training import datasets, networks
 from worker.training.boundary import Result
@@ -143,6 +146,48 @@ def test_other_networks_train_as_in_plain_torch_with_what_acts_on_their_weights(
     optimizer = {"kind": "momentum", "learning_rate": 0.02}
     budget = {"batch_size": 20, "budget": {"steps": 60}, "record": BASE["record"]}
     assert_equals_plain(train_runs, base | budget | {"optimizer": optimizer, "regularizers": acting})
+
+
+EVERY_NETWORK: list[dict[str, Any]] = [
+    {"dataset": "digits", "network": "linear"},
+    {"dataset": "digits", "network": {"kind": "mlp", "hidden": [7, 5], "activation": "tanh"}},
+    *NETWORKS,
+]
+MILD: dict[str, dict[str, Any]] = {
+    "l1": {"weight": 1e-3},
+    "l2": {"weight": 1e-2},
+    "elastic_net": {"weight": 1e-2, "l1_ratio": 0.3},
+    "dropout": {"probability": 0.1},
+    "batch_norm": {"momentum": 0.2, "epsilon": 1e-2},
+    "weight_noise": {"standard_deviation": 0.02},
+    "input_noise": {"standard_deviation": 0.1},
+    "mixup": {"alpha": 0.4},
+    "cutmix": {"alpha": 1.0},
+    "augmentation": {"translation": 0.1, "amplitude": 0.1},
+    "label_smoothing": {"smoothing": 0.2},
+    "label_noise": {"share": 0.2},
+    "gradient_clipping": {"maximum": 0.3},
+    "max_norm": {"maximum": 0.9},
+    "early_stopping": {"patience": 1_000, "restore_best": False},
+}
+REFUSED = {("linear", "dropout"), ("linear", "batch_norm"), ("gru", "batch_norm"), ("resnet", "batch_norm")}
+
+
+@pytest.mark.parametrize("kind", [component.model_fields["kind"].default for component in choices(Regularizer)])
+@pytest.mark.parametrize("base", EVERY_NETWORK, ids=lambda base: str(base["network"]))
+def test_every_network_trains_as_in_plain_torch_under_every_regularizer(
+    train_runs: Any, base: dict[str, Any], kind: str
+) -> None:
+    regularizers = [{"kind": kind} | MILD[kind]]
+    optimizer = {"kind": "momentum", "learning_rate": 0.01}
+    budget = {"batch_size": 20, "budget": {"steps": 200}, "record": BASE["record"]}
+    spec = base | budget | {"optimizer": optimizer, "regularizers": regularizers}
+    network = base["network"] if isinstance(base["network"], str) else base["network"]["kind"]
+    if (network, kind) in REFUSED:
+        with pytest.raises(PlanError, match=kind):
+            plan(JobSpec.model_validate(spec))
+    else:
+        assert_equals_plain(train_runs, spec)
 
 
 def stopping(**options: Any) -> dict[str, Any]:
