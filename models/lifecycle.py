@@ -6,20 +6,21 @@ happens. `attempt` is the fencing token: a worker that lost its run cannot write
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from models.spec.job import JobSpec
 from models.spec.plan import Plan
 from models.status import LIVE, TRANSITIONS, RunStatus, StatusReason
-from models.tables import Artifact, Cohort, Job, MetricSegment, Run, Snapshot, new_id, now
+from models.tables import Artifact, Cohort, Job, MetricSegment, Run, Snapshot, Worker, new_id, now
 
 MAX_CRASHES = 3
 """How often a run is trained again after its worker vanished."""
 
-CLAIMABLE = {"cpu": ("auto", "cpu"), "cuda": ("auto", "cuda")}
+CLAIMABLE = {device: ("auto", device) for device in ("cpu", "cuda", "mps")}
 """Which wishes a worker of each device can serve."""
 
 
@@ -105,11 +106,14 @@ class Claim:
     runs: tuple[ClaimedRun, ...]
 
 
-def claim(session: Session, worker_id: str, device: str, limit: Callable[[JobSpec], int]) -> Claim | None:
+def claim(
+    session: Session, worker_id: str, device: str, limit: Callable[[JobSpec], int], *, fewest: int | None = None
+) -> Claim | None:
     """Take the head of the queue and the runs that can share its cohort.
 
     The head is the run of highest priority, then of greatest age. Runs compatible with it join across jobs, in the
-    same order, until there are `limit(spec)` of them. What they wrote under an earlier attempt is superseded.
+    same order, until there are `limit(spec)` of them. With `fewest`, idle workers of this device are left their share,
+    as long as every cohort has so many runs. What they wrote under an earlier attempt is superseded.
 
     Returns:
         The claim, or None where nothing waits for this device.
@@ -121,10 +125,13 @@ def claim(session: Session, worker_id: str, device: str, limit: Callable[[JobSpe
     if head is None:
         return None
     specs: dict[str, JobSpec] = {head.job_id: _spec_of(session, head.job_id)}
+    size = max(1, limit(specs[head.job_id]))
+    if fewest is not None and size > fewest:
+        size = min(size, max(fewest, _share(session, worker_id, device, head.cohort_key)))
     companions = session.scalars(
         waiting.where(Run.cohort_key == head.cohort_key, Run.id != head.id)
         .order_by(*order)
-        .limit(max(1, limit(specs[head.job_id])) - 1)
+        .limit(size - 1)
         .with_for_update(skip_locked=True, of=Run)
     ).all()
     runs = [head, *companions]
@@ -148,6 +155,16 @@ def claim(session: Session, worker_id: str, device: str, limit: Callable[[JobSpe
     return Claim(
         cohort.id, tuple(ClaimedRun(r.id, r.seed, r.attempt, specs[r.job_id], r.job_id, r.member) for r in runs)
     )
+
+
+def _share(session: Session, worker_id: str, device: str, cohort_key: str) -> int:
+    """How many of the waiting runs that fit together each idle worker would get, this one included."""
+    fitting = select(func.count()).select_from(Run)
+    waiting = session.scalars(
+        fitting.where(ready(), Run.device.in_(CLAIMABLE[device]), Run.cohort_key == cohort_key)
+    ).one()
+    others = select(func.count()).where(Worker.device == device, Worker.id != worker_id, ~Worker.busy)
+    return ceil(waiting / (1 + session.scalars(others).one()))
 
 
 def _spec_of(session: Session, job_id: str) -> JobSpec:

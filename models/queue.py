@@ -10,7 +10,7 @@ from kombu import Queue
 from models.settings import settings
 
 TRAIN = "descent.train"
-QUEUES = {"cpu": "cpu", "cuda": "gpu"}
+QUEUES = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 """By the device of the worker that listens. One that names no queue listens to all of them."""
 WAKE_UP_SECONDS = 60
 """A hint this old has been repeated since."""

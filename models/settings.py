@@ -44,11 +44,11 @@ class Settings(BaseSettings):
     """How logs read: `text`, `json`, or `auto` for text at a terminal and JSON elsewhere."""
 
     worker_device: str = "auto"
-    """Device of a worker process: `cpu`, `cuda`, or `auto` for CUDA where there is one."""
+    """Device of a worker process: `cpu`, `cuda`, `mps`, or `auto` for CUDA where there is one, else the CPU."""
     worker_threads: int = Field(0, ge=0)
     """Threads of one training process; 0 shares the cores among the worker's processes."""
     worker_memory_bytes: int = Field(2 * 1024**3, gt=0)
-    """Memory that one cohort may take."""
+    """Memory that one cohort may take; on a CUDA device it is four fifths of the device's own instead."""
     max_job_memory_bytes: int = Field(8 * 1024**3, gt=0)
     """Memory that one run may ask for; larger specs are refused when submitted."""
 

@@ -110,7 +110,7 @@ class Run(Table):
     waits_for: Mapped[str | None] = mapped_column(String(40))
     """The run that has to succeed first."""
     device: Mapped[str] = mapped_column(String(8))
-    """What the spec asks for: auto, cpu or cuda."""
+    """What the spec asks for: auto, cpu, cuda or mps."""
     priority: Mapped[int]
     cohort_key: Mapped[str] = mapped_column(String(64))
     status: Mapped[RunStatus] = mapped_column(String(12), default=RunStatus.QUEUED)
@@ -194,7 +194,7 @@ class Worker(Table):
     host: Mapped[str] = mapped_column(String(255))
     process_id: Mapped[int]
     device: Mapped[str] = mapped_column(String(8))
-    """cpu or cuda."""
+    """cpu, cuda or mps."""
     description: Mapped[dict[str, Any]]
     """Threads, memory, versions, the accelerator's name."""
     heartbeat: Mapped[int] = mapped_column(default=0)

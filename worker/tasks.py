@@ -54,6 +54,7 @@ class TrainingProcess:
         self.database = Database(config.database(), pool_size=4)
         self.redis = connect(config.metrics())
         self.storage = Storage(config.storage_url)
+        self.memory_bytes = config.worker_memory_bytes
         description: dict[str, Any] = {
             "threads": self.threads,
             "torch": torch.__version__,
@@ -61,6 +62,7 @@ class TrainingProcess:
         }
         if self.device == "cuda":
             description["accelerator"] = torch.cuda.get_device_name()
+            self.memory_bytes = int(0.8 * torch.cuda.get_device_properties(0).total_memory)
         if QUEUES[self.device] not in app.amqp.queues.consume_from:
             wanted = QUEUES[self.device]
             log.error("worker.hears_nothing", device=self.device, remedy=f"start it with -Q {wanted}, or without -Q")
@@ -75,12 +77,15 @@ class TrainingProcess:
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""
         from worker.rounds import round_before
+        from worker.training.cost import FEWEST_RUNS
         from worker.training.loop import train
         from worker.training.provenance import provenance
         from worker.training.randomness import Member
 
         with self.database.write() as session:
-            claim = lifecycle.claim(session, self.presence.worker_id, self.device, self._cohort_limit)
+            claim = lifecycle.claim(
+                session, self.presence.worker_id, self.device, self._cohort_limit, fewest=FEWEST_RUNS
+            )
             self.presence.mark(session, busy=claim is not None)
             if claim is not None:
                 found = provenance(self.device, len(claim.runs))
@@ -100,9 +105,7 @@ class TrainingProcess:
     def _cohort_limit(self, spec: JobSpec) -> int:
         from worker.training.cost import cohort_limit
 
-        return cohort_limit(
-            spec, device=self.device, threads=self.threads, memory_bytes=self._config.worker_memory_bytes
-        )
+        return cohort_limit(spec, device=self.device, threads=self.threads, memory_bytes=self.memory_bytes)
 
 
 _process: TrainingProcess | None = None

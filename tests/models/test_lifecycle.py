@@ -16,7 +16,7 @@ from models.database import Database
 from models.lifecycle import MAX_CRASHES, Claim, ClaimedRun, IllegalAction, legal_actions
 from models.spec.job import JobSpec
 from models.status import TRANSITIONS, RunStatus, StatusReason, job_status
-from models.tables import Artifact, Cohort, Job, MetricSegment, Run, Snapshot, now
+from models.tables import Artifact, Cohort, Job, MetricSegment, Run, Snapshot, Worker, now
 from tests.models.transactions import claim, commit, runs_of, statuses, submit, the_run
 
 QUEUED, RUNNING, CANCELLING = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING
@@ -117,6 +117,38 @@ def test_compatible_runs_of_other_jobs_join_the_cohort(database: Database) -> No
     rates = [run.spec.model_dump()["optimizer"]["learning_rate"] for run in found.runs]
     assert rates == [0.1, 0.2, 0.2]
     assert [[run.seed for run in claim(database).runs] for _ in range(2)] == [[2], [5]]
+
+
+def arrive(database: Database, worker_id: str, *, device: str = "cpu", busy: bool = False) -> None:
+    row = Worker(
+        id=worker_id,
+        host="here",
+        process_id=1,
+        device=device,
+        description={},
+        started_at=now(),
+        seen_at=now(),
+        busy=busy,
+    )
+    commit(database, lambda session: session.add(row))
+
+
+def test_idle_workers_of_the_same_device_are_left_their_share_of_the_waiting_runs(database: Database) -> None:
+    facts: list[dict[str, Any]] = [{}, {}, {"busy": True}, {"device": "cuda"}]
+    for number, more in enumerate(facts):
+        arrive(database, f"worker_{number}", **more)
+    submit(database, seeds=41)
+    submit(database, seeds=7, batch_size=32)
+    # Half of the 41 that fit together, and half of the 20 that are left then.
+    assert [len(claim(database, "worker_0", fewest=8).runs) for _ in range(2)] == [21, 10]
+
+
+def test_a_share_never_falls_below_the_fewest_runs_that_pay_nor_rises_above_the_limit(database: Database) -> None:
+    for number in range(9):
+        arrive(database, f"worker_{number}")
+    submit(database, seeds=41)
+    sizes = [len(claim(database, "worker_0", limit=limit, fewest=8).runs) for limit in (64, 5, 1)]
+    assert sizes == [8, 5, 1]
 
 
 def test_a_cohort_is_no_larger_than_its_head_allows(database: Database) -> None:

@@ -36,9 +36,11 @@ def submit(database: Database, **changes: Any) -> str:
     return commit(database, lifecycle.submit, wanted, plan(wanted)).id
 
 
-def claim(database: Database, worker_id: str = "worker_1", device: str = "cpu", limit: int = 1_000) -> Claim:
+def claim(
+    database: Database, worker_id: str = "worker_1", device: str = "cpu", limit: int = 1_000, **more: Any
+) -> Claim:
     """Claim what must be there."""
-    found = commit(database, lifecycle.claim, worker_id, device, lambda _: limit)
+    found = commit(database, lifecycle.claim, worker_id, device, lambda _: limit, **more)
     assert found is not None, "nothing waits"
     return found
 

@@ -1,14 +1,34 @@
 """How many runs train together, and on how many threads."""
 
+from dataclasses import dataclass
+
 from models.spec.job import JobSpec
 from models.spec.optimizers import ALONE
 from models.spec.plan import layout, plan
 
-MOST_RUNS = 64
-"""Beyond this many runs of a small network the speed no longer grows."""
 
-COHORT_FLOPS = 256e6
-"""Arithmetic of one step of a whole cohort, up to which more runs pay."""
+@dataclass(frozen=True)
+class Pays:
+    """Up to where more runs in a cohort pay, on one kind of device."""
+
+    runs: int
+    """Of a small network: beyond these its speed no longer grows."""
+    flops: float
+    """Arithmetic of one step of the whole cohort."""
+
+
+PER_CORE = Pays(runs=32, flops=128e6)
+"""Of each thread, which has caches of its own and an even share of the runs; a single one takes the runs of two."""
+
+PER_GPU = Pays(runs=512, flops=8e9)
+"""An estimate: some 100 kernels a step that take 5 µs to start, at 20 TFLOP/s. It was measured on no device."""
+
+MOST_RUNS = 512
+"""However many cores: what is evaluated and reported a step grows with the runs."""
+
+FEWEST_RUNS = 8
+"""A cohort of a small network that would leave its company to idle workers keeps so many: with fewer it loses more than
+half of its speed."""
 
 LONE_FLOPS = 64e6
 """Arithmetic of one step of one run, from which its products are large enough to be spread over threads."""
@@ -38,12 +58,12 @@ def cohort_limit(spec: JobSpec, *, device: str, threads: int, memory_bytes: int)
     """How many runs of this spec one cohort should take, at least 1.
 
     Stacking saves what a step costs beside its arithmetic, so it pays less as the arithmetic grows, and past some
-    megabytes the cohort's matrices leave the caches. Measured on two cores, speed over the bare loop: 1.6 MFLOP a step
-    5 × alone and 16 × among 64; 20 MFLOP 1.4 × alone, 2.5 × among 4 to 8, 1.9 × among 64; 64 MFLOP 1.2 × alone, 1.4 ×
-    among 2, falling. The number is of the spec and the memory alone: it does not change from one claim to the next.
+    megabytes a core the cohort's matrices leave the caches. Measured on two cores, speed over the bare loop: 1.6 MFLOP
+    a step 5 × alone and 16 × among 64; 20 MFLOP 1.4 × alone, 2.5 × among 4 to 8, 1.9 × among 64; 64 MFLOP 1.2 × alone,
+    1.4 × among 2, falling.
     """
-    del device, threads  # measured on two cores of one kind so far
-    work = plan(spec)
     if trains_alone(spec) or isinstance(spec.optimizer, ALONE):
         return 1
-    return max(1, min(MOST_RUNS, int(COHORT_FLOPS / step_flops(spec)), memory_bytes // work.memory_bytes))
+    pays = Pays(PER_CORE.runs * max(2, threads), PER_CORE.flops * threads) if device == "cpu" else PER_GPU
+    runs = min(MOST_RUNS, pays.runs, int(pays.flops / step_flops(spec)), memory_bytes // plan(spec).memory_bytes)
+    return max(1, runs)

@@ -34,6 +34,20 @@ def test_small_networks_take_64_and_the_number_falls_as_networks_grow() -> None:
     assert limits[-1] == 1
 
 
+def test_the_number_grows_with_the_cores_that_share_the_runs() -> None:
+    for hidden in ([64, 64], [256, 128]):
+        limits = [
+            cohort_limit(spec(hidden), device="cpu", threads=threads, memory_bytes=PLENTY) for threads in (1, 2, 8)
+        ]
+        assert limits == sorted(limits)
+        assert limits[2] >= 2 * limits[1]
+
+
+def test_a_gpu_takes_more_of_small_networks_than_two_cores() -> None:
+    small = spec([64, 64])
+    assert cohort_limit(small, device="cuda", threads=2, memory_bytes=PLENTY) > limit(small)
+
+
 def test_what_torch_itself_updates_rides_alone() -> None:
     for optimizer in ("muon", "lbfgs", "pytorch_optimizer"):
         assert limit(spec([16], optimizer=optimizer)) == 1
