@@ -51,6 +51,12 @@ docs: $(VENV)/dev ## Write the generated pages of docs/ anew
 bench: $(VENV)/bench ## Measure the engine against the loops that it replaces
 	@$(BIN)/python -m benchmarks.engine
 
+.PHONY: gpu-check
+gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there
+	@$(BIN)/python -c 'import torch; assert torch.cuda.is_available(), "This machine has no CUDA device that PyTorch can use"' 2>&1 | tail -n 1
+	@DESCENT_CHECK_DEVICE=cuda $(BIN)/python -m pytest tests/device
+	@$(BIN)/python -m benchmarks.engine --device cuda
+
 .PHONY: clean
 clean: ## Remove what was installed here; histories in .descent stay
 	rm -rf $(VENV) *.egg-info

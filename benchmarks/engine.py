@@ -1,6 +1,6 @@
 """The engine against plain PyTorch and compiled JAX: ratios of speeds, medians of interleaved repetitions.
 
-`python -m benchmarks.engine [--json] [--quick]`
+`python -m benchmarks.engine [--json] [--quick] [--device cuda]`
 """
 
 import argparse
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.jax_peer import JaxProgram, has_jax
 from benchmarks.peers import Problem, bare_loop, data_loader_loop, has_lightning, lightning_trainer
 from models.spec.job import JobSpec
-from worker.training.boundary import Ending, Leave
+from worker.training.boundary import Ending, Leave, Mode
 from worker.training.loop import train
 from worker.training.randomness import Member
 
@@ -52,13 +52,14 @@ DIGITS: Mapping[str, Any] = {
     "network": {"kind": "mlp", "hidden": [256, 128]},
     "optimizer": {"kind": "adam", "learning_rate": 1e-2},
 }
+SINE_SPEC: Mapping[str, Any] = {
+    "dataset": "sine",
+    "network": {"kind": "mlp", "hidden": [64, 64]},
+    "optimizer": {"kind": "adam", "learning_rate": 1e-2},
+}
 SINE = Workload(
     "W1 sine 1-64-64-1",
-    {
-        "dataset": "sine",
-        "network": {"kind": "mlp", "hidden": [64, 64]},
-        "optimizer": {"kind": "adam", "learning_rate": 1e-2},
-    },
+    SINE_SPEC,
     (1, 4, 16, 64),
     # JAX alone at K = 1 is a moonshot: reported, not promised.
     {
@@ -74,6 +75,14 @@ SINE = Workload(
 )
 WORKLOADS = (
     SINE,
+    # Compiled beforehand, as JAX is.
+    Workload(
+        "W1, compiled",
+        {**SINE_SPEC, "execution": "compiled"},
+        (1, 16, 64),
+        {(1, BARE): 2.0, (1, JAX): 1.0, (16, BARE): 1.0, (64, BARE): 16, (64, JAX): 1.3},
+        (BARE, JAX),
+    ),
     Workload(
         "W2 digits 64-256-128-10",
         DIGITS,
@@ -81,6 +90,7 @@ WORKLOADS = (
         {(1, BARE): 1.0, (4, BARE): 1.0, (16, BARE): 2.5},
         (BARE, LOADER, LIGHTNING, JAX),
     ),
+    Workload("W2, compiled", {**DIGITS, "execution": "compiled"}, (1, 16), {(1, BARE): 1.0, (16, BARE): 2.5}),
     Workload(
         "W2 dropout, batch norm",
         {**DIGITS, "regularizers": [{"kind": "dropout", "probability": 0.2}, "batch_norm"]},
@@ -105,6 +115,9 @@ class Listener:
         self.resident: list[tuple[int, int]] = []
         """Step and resident memory in pages, where the system tells it."""
 
+    def mode(self, mode: Mode) -> None:
+        assert mode.reason is None, mode.reason
+
     def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         assert values.shape == (len(steps), len(rows))
         self.received += values.copy().size
@@ -125,11 +138,11 @@ def _never() -> Mapping[int, Leave]:
     return {}
 
 
-def engine(spec: JobSpec, runs: int, steps: int) -> tuple[float, Listener]:
+def engine(spec: JobSpec, runs: int, steps: int, device: str = "cpu") -> tuple[float, Listener]:
     """Model-steps per second of one cohort, everything included from split to weights; and what was heard."""
     listener = Listener()
     started = time.perf_counter()
-    train([spec] * runs, [Member(seed) for seed in range(runs)], listener, _never)
+    train([spec] * runs, [Member(seed) for seed in range(runs)], listener, _never, device=device)
     return runs * steps / (time.perf_counter() - started), listener
 
 
@@ -146,20 +159,21 @@ def _peer(name: str, problem: Problem, runs: int) -> Callable[[int], float]:
             return lambda steps: program.measure(max(1, steps // runs))
 
 
-def measure(workload: Workload, repetitions: int, seconds: float) -> Iterator[Row]:
+def measure(workload: Workload, repetitions: int, seconds: float, device: str) -> Iterator[Row]:
     """Rows {workload, k, peer, steps_per_second, ratio, target, met}: the engine's speed over each peer's."""
-    problem = Problem.of(workload.of(1))
-    missing = {JAX: not has_jax(), LIGHTNING: not has_lightning()}
+    problem = Problem.of(workload.of(1), device)
+    # JAX and Lightning choose devices of their own.
+    missing = {JAX: device != "cpu" or not has_jax(), LIGHTNING: device != "cpu" or not has_lightning()}
     names = [name for name in workload.peers if not missing.get(name)]
     for runs in workload.cohorts:
         peers = {name: _peer(name, problem, runs) for name in names}
-        pace, _ = engine(workload.of(100), runs, 100)  # warms up, too
+        pace, _ = engine(workload.of(100), runs, 100, device)  # warms up, too
         paces = {name: peer(50) for name, peer in peers.items()}
         speeds: list[float] = []
         ratios: dict[str, list[float]] = {name: [] for name in names}
         for _ in range(repetitions):
             steps = max(100, int(seconds * pace / runs))
-            speed, heard = engine(workload.of(steps), runs, steps)
+            speed, heard = engine(workload.of(steps), runs, steps, device)
             assert heard.received > 0
             speeds.append(speed)
             for name, peer in peers.items():
@@ -221,10 +235,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
     parser.add_argument("--quick", action="store_true", help="few short repetitions")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or mps")
     options = parser.parse_args()
     repetitions, seconds, long = (3, 0.4, 1_000) if options.quick else (5, 1.5, 10_000)
-    rows = [row for workload in WORKLOADS for row in measure(workload, repetitions, seconds)]
-    rows += [recording(repetitions, seconds), *filter(None, [memory(long)])]
+    # What compiles, and what is counted beside the engine, is on the CPU.
+    here = options.device == "cpu"
+    workloads = [workload for workload in WORKLOADS if here or workload.spec.get("execution") != "compiled"]
+    rows = [row for workload in workloads for row in measure(workload, repetitions, seconds, options.device)]
+    if here:
+        rows += [recording(repetitions, seconds), *filter(None, [memory(long)])]
     if options.json:
         print(json.dumps(rows, indent=2))
     else:

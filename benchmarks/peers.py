@@ -31,8 +31,8 @@ class Problem:
     loss: Callable[[Tensor, Tensor], Tensor]
 
     @classmethod
-    def of(cls, spec: JobSpec) -> "Problem":
-        data = prepare([spec], [Member(0)], "cpu")
+    def of(cls, spec: JobSpec, device: str = "cpu") -> "Problem":
+        data = prepare([spec], [Member(0)], device)
         inputs, targets = data.training.inputs[0, :, :-1].contiguous(), data.training.targets[0]
         classes = data.task == "classification"
         return cls(
@@ -51,7 +51,8 @@ class Problem:
         return (shape.features, *self.spec.network.hidden, shape.outputs)
 
     def network(self) -> nn.Sequential:
-        return self._convolutional() if isinstance(self.spec.network, CNN) else self._perceptron()
+        network = self._convolutional() if isinstance(self.spec.network, CNN) else self._perceptron()
+        return network.to(self.inputs.device)
 
     def _perceptron(self) -> nn.Sequential:
         kinds = {regularizer.kind: regularizer for regularizer in self.spec.regularizers}
@@ -85,7 +86,7 @@ def bare_loop(problem: Problem, steps: int) -> float:
     rows, batch_rows, step = len(problem.inputs), problem.batch_rows, 0
     started = time.perf_counter()
     while step < steps:
-        order = torch.randperm(rows)
+        order = torch.randperm(rows, device=problem.inputs.device)
         for start in range(0, rows - batch_rows + 1, batch_rows):
             chosen = order[start : start + batch_rows]
             loss = problem.loss(network(problem.inputs[chosen]), problem.targets[chosen])

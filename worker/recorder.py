@@ -28,9 +28,9 @@ from models.metric_stream import LiveState, publish
 from models.settings import Settings
 from models.status import RunStatus
 from models.storage import Storage
-from models.tables import PREDICTIONS, WEIGHTS, Artifact, MetricSegment, Run, Snapshot, new_id, now
+from models.tables import PREDICTIONS, WEIGHTS, Artifact, Cohort, MetricSegment, Run, Snapshot, new_id, now
 from worker.run_record import Packed, RunRecord
-from worker.training.boundary import Ending, Leave
+from worker.training.boundary import Ending, Leave, Mode
 
 PUBLISH_SECONDS = 0.2
 SAVE_SECONDS = 2.0
@@ -76,11 +76,16 @@ class Recorder:
         self._directives: dict[int, Leave] = {}
         self._wake = threading.Event()
         self._heard = False
+        self._mode: Mode | None = None
         self._renewed = time.monotonic()
         self._redis_silent_until = 0.0
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
 
     # ── the engine's side ────────────────────────────────────────────────────────────────────────
+
+    def mode(self, mode: Mode) -> None:
+        if mode.compiled or mode.reason:  # nothing to add to what the claim recorded otherwise
+            self._mode = mode
 
     def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         with self._lock:
@@ -192,11 +197,14 @@ class Recorder:
         with self._database.write() as session:
             held = lifecycle.held(session, self._claim.cohort_id)
             ours = [row.run.id in held for row in rows]
+            if self._mode is not None and any(ours):
+                self._write_mode(session, self._mode)
             for row, mine, unsaved, predicted, last in zip(rows, ours, chunks, snapshots, ending, strict=True):
                 if mine:
                     self._write_history(session, row, unsaved, predicted)
                     if last:
                         self._write_ending(session, row)
+        self._mode = None
         with self._lock:
             for row, mine, unsaved, predicted, last in zip(rows, ours, chunks, snapshots, ending, strict=True):
                 del row.unsaved[: len(unsaved)], row.snapshots[: len(predicted)]
@@ -209,6 +217,11 @@ class Recorder:
         if ended:
             states = {row.run.id: LiveState(status, row.step) for row, status in ended}
             self._send([row.last_chunk for row, _ in ended if row.last_chunk], states)
+
+    def _write_mode(self, session: Session, mode: Mode) -> None:
+        cohort = session.get_one(Cohort, self._claim.cohort_id)
+        found = {"mode": "compiled" if mode.compiled else "eager", "mode_reason": mode.reason}
+        cohort.provenance = {**(cohort.provenance or {}), **found}
 
     def _write_history(
         self,

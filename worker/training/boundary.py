@@ -46,8 +46,20 @@ class Ending:
     """Of the weights, where the evaluation puts several runs together: see `worker.training.predictions`."""
 
 
+@dataclass(frozen=True)
+class Mode:
+    """How the gradients of a cohort are computed."""
+
+    compiled: bool
+    reason: str | None = None
+    """Why they are not compiled although the spec asks for it."""
+
+
 class Reporter(Protocol):
     """Hears about the runs of a cohort. `rows` are positions in the cohort as it began: they never shift."""
+
+    def mode(self, mode: Mode) -> None:
+        """Told once, before the first update."""
 
     def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """One metric over a window of steps: `steps` is (W,), `values` is (W, len(rows)). Steps only ever grow."""

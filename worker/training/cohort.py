@@ -18,6 +18,7 @@ from worker.training.cost import threads_for
 from worker.training.datasets import SplitRows, prepare
 from worker.training.evaluate import Evaluator
 from worker.training.predictions import Arrays, predictions
+from worker.training.programs import Programs
 from worker.training.randomness import Member
 from worker.training.schedules import Rates
 from worker.training.splits import Round
@@ -54,6 +55,8 @@ class Cohort:
         self._data = prepare(specs, members, str(device), rounds)
         self._labels = regularizers.relabel(specs, seeds, self._data.training.targets)
         self.batches = Batches(specs[0], seeds, self._rows_to_train_on(), self.regularizers)
+        self.programs: Programs | None = None
+        """What computes the gradients in place of the network's layers."""
         self._bind()
 
     @property

@@ -9,15 +9,16 @@ from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
-from worker.training import losses
+from worker.training import losses, programs
 from worker.training.batches import Batch
-from worker.training.boundary import Directives, Reporter
+from worker.training.boundary import Directives, Mode, Reporter
 from worker.training.cohort import Cohort
 from worker.training.losses import Loss
 from worker.training.observer import Observer
+from worker.training.programs import Compilation, Programs
 from worker.training.randomness import Member
 from worker.training.splits import Round
-from worker.training.threads import threads
+from worker.training.threads import flushing_subnormals, threads
 from worker.training.torch_rules import LBFGSRule
 
 
@@ -41,11 +42,13 @@ def train(
     if len(specs) != len(members) or len({spec.cohort_key for spec in specs}) != 1:
         raise ValueError("a cohort has one spec and one member a run, and all its specs one cohort key")
     work, loss, available = plan(specs[0]), losses.build_for_training(specs[0]), torch.get_num_threads()
-    with torch.inference_mode(), threads(available):
+    with torch.inference_mode(), threads(available), flushing_subnormals():
         cohort = Cohort(specs, members, torch.device(device), available, rounds)
         observer = Observer(cohort, reporter, directives, specs[0])
         observer.visit(0)
         observer.report(0)
+        cohort.programs, mode = _programs(specs[0], observer, available, device)
+        reporter.mode(mode)
         step = 0
         while observer.runs and step < work.steps:
             block = cohort.batches.block(step)
@@ -70,6 +73,23 @@ def train(
                 observer.visit(step)
             if observer.window_is_over():
                 observer.report(step)
+
+
+def _programs(spec: JobSpec, observer: Observer, threads: int, device: str) -> tuple[Programs | None, Mode]:
+    """The programs of a spec that has some, or why not; while they are made, runs may be asked to leave."""
+    if not programs.compiles(spec, device):
+        return None, Mode(compiled=False)
+    if lack := programs.missing():
+        return None, Mode(compiled=False, reason=lack)
+    with Compilation(spec, threads) as compilation:
+        while not compilation.wait(0.05):
+            observer.report(0)
+            if not observer.runs:
+                return None, Mode(compiled=False, reason="every run left before it was compiled")
+        try:
+            return compilation.programs(), Mode(compiled=True)
+        except (RuntimeError, OSError) as error:
+            return None, Mode(compiled=False, reason=f"the compilation failed: {error}")
 
 
 def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int, *, moves: bool = True) -> Tensor | None:
@@ -117,6 +137,9 @@ def _value(cohort: Cohort, loss: Loss, batch: Batch, step: int) -> Tensor:
 
 def _pass_through(cohort: Cohort, loss: Loss, batch: Batch, kept: Tensor) -> None:
     """Forward and backward: what the loss is made of into `kept`, the loss's gradient into the cohort."""
+    if cohort.programs is not None:
+        cohort.programs.run(cohort.theta, batch, kept, cohort.gradient)
+        return
     outputs = cohort.network.forward(batch.inputs)
     loss.keep(outputs, batch.targets, kept)
     loss.gradient(kept, batch.targets, cohort.network.output_gradient)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.spec.job import JobSpec
-from worker.training.boundary import Ending, Leave
+from worker.training.boundary import Ending, Leave, Mode
 from worker.training.loop import train
 from worker.training.randomness import Member
 from worker.training.splits import Round
@@ -22,6 +22,11 @@ class Heard:
     series: dict[int, dict[str, list[tuple[int, bytes]]]] = field(default_factory=dict)
     snapshots: dict[int, dict[int, dict[str, Any]]] = field(default_factory=dict)
     endings: dict[int, Ending] = field(default_factory=dict)
+
+    modes: list[Mode] = field(default_factory=list)
+
+    def mode(self, mode: Mode) -> None:
+        self.modes.append(mode)
 
     def points(self, metric: str, rows: Sequence[int], steps: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         assert steps.dtype == np.int64
