@@ -95,6 +95,8 @@ def running_service(folder: Path, database_url: str, valkey: Valkey) -> Iterator
             "DESCENT_BROKER_URL": valkey.broker_url(),
             "DESCENT_METRICS_URL": valkey.metrics_url(),
             "DESCENT_STORAGE_URL": str(folder / "storage"),
+            # Compiled programs, which the installations of one session may share.
+            "XDG_CACHE_HOME": str(folder.parent / "cache"),
             "DESCENT_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
             "DESCENT_LEASE_SECONDS": str(LEASE_SECONDS),
             "DESCENT_WORKER_DEVICE": "cpu",

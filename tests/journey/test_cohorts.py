@@ -1,11 +1,14 @@
 """Many jobs, posted one by one, train as few programs, and none of them notices."""
 
+import shutil
 from typing import Any
+
+import pytest
 
 from descent import Client
 from models.answers import Job
 from models.status import RunStatus
-from tests.journey.service import Service
+from tests.journey.service import Service, eventually
 
 RATES = [0.001 * 2**n for n in range(10)]
 
@@ -36,3 +39,18 @@ def test_fifty_jobs_share_few_cohorts_and_keep_the_bits_that_they_have_alone(ser
         assert provenance is not None
         assert provenance["cohort_size"] == 1
         assert weights(client, alone) == weights(client, jobs[place])
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_a_compiled_job_says_so_and_cancels_at_once_while_it_is_compiled(service: Service, client: Client) -> None:
+    service.start_worker()
+    compiled = spec(0.01, 3) | {"execution": "compiled"}
+    unwanted = client.submit(compiled | {"budget": {"steps": 1_000_000}})
+    eventually(lambda: client.job(unwanted).status == RunStatus.RUNNING, "its program is compiled")
+    client.cancel(unwanted)
+    assert client.wait(unwanted, timeout=10).status == RunStatus.CANCELLED
+    job = client.wait(client.submit(compiled), timeout=180)
+    assert job.status == RunStatus.SUCCEEDED
+    provenance = client.runs(job)[0].provenance
+    assert provenance is not None
+    assert provenance["mode"] == "compiled"

@@ -15,7 +15,7 @@ from safetensors.numpy import load
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from models import lifecycle
+from models import lifecycle, tables
 from models.database import Database
 from models.lifecycle import Claim
 from models.metric_stream import FROM_NOTHING, Chunk, connect, merge, unpack
@@ -27,7 +27,7 @@ from tests.models.outages import eventually, impatient, no_room_in, sql_away
 from tests.models.transactions import claim, commit, runs_of, statuses, submit, the_run
 from tests.servers import Valkey, running_valkey
 from worker.recorder import Recorder
-from worker.training.boundary import Ending, Leave, Result
+from worker.training.boundary import Ending, Leave, Mode, Result
 
 WEIGHTS = {"layers.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T, "layers.0.bias": np.zeros(3, np.float32)}
 
@@ -182,6 +182,33 @@ def test_sql_and_redis_both_hold_all_that_was_reported(cohort: Cohort) -> None:
         assert [chunk.from_step for chunk in sql] == [FROM_NOTHING] + [None] * (len(sql) - 1)
         assert [chunk.end for chunk in sql] == [None] * (len(sql) - 1) + [RunStatus.SUCCEEDED]
         assert '"succeeded"' in cohort.state_in_redis(row)
+
+
+@pytest.mark.parametrize(
+    ("mode", "found"),
+    [
+        (Mode(compiled=True), {"hardware": "here", "mode": "compiled", "mode_reason": None}),
+        (
+            Mode(compiled=False, reason="no compiler"),
+            {"hardware": "here", "mode": "eager", "mode_reason": "no compiler"},
+        ),
+        (Mode(compiled=False), {"hardware": "here", "mode": "eager"}),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("hasty")
+def test_the_provenance_of_a_cohort_says_how_it_was_computed(
+    cohort_on_sqlite: Cohort, mode: Mode, found: dict[str, Any]
+) -> None:
+    cohort = cohort_on_sqlite
+    with cohort.database.write() as session:
+        session.get_one(tables.Cohort, cohort.claim.cohort_id).provenance = {"hardware": "here", "mode": "eager"}
+    with cohort.recorded() as recorder:
+        recorder.mode(mode)
+        for row in (0, 1):
+            recorder.ended(row, end(Result.COMPLETED))
+    with cohort.database.read() as session:
+        assert session.get_one(tables.Cohort, cohort.claim.cohort_id).provenance == found
 
 
 @pytest.mark.usefixtures("hasty")
