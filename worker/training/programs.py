@@ -31,11 +31,12 @@ from models.spec.plan import plan
 from worker.training import losses, networks
 from worker.training.batches import Batch
 from worker.training.blocks import AffineBlock
+from worker.training.cost import trains_alone
 from worker.training.losses import CrossEntropy, Huber, Loss
 from worker.training.networks import Network
 
-LONG_STEPS = 500_000
-"""From here on a small run makes good for a compilation, which takes some 25 seconds and saves 25 µs a step."""
+LONG_STEPS = 1_000_000
+"""From here on even a lone run makes good for its compilation, which takes some 25 seconds and saves 25 µs a step."""
 
 WIDTHS = (16, 4, 1)
 """Runs of one program. Sixteen small networks fill the caches; more, and they fall out of them."""
@@ -61,7 +62,8 @@ def compiles(spec: JobSpec, device: str) -> bool:
     """Whether the runs of this spec are trained by compiled programs, where there is a compiler."""
     if device != "cpu" or not spec.compilable:
         return False
-    return spec.execution == "compiled" or (spec.execution == "auto" and plan(spec).steps >= LONG_STEPS)
+    pays = plan(spec).steps >= LONG_STEPS and not trains_alone(spec)
+    return spec.execution == "compiled" or (spec.execution == "auto" and pays)
 
 
 class Programs:
@@ -73,11 +75,11 @@ class Programs:
     def run(self, theta: Tensor, batch: Batch, kept: Tensor, gradient: Tensor) -> None:
         """Write what the loss is made of into `kept` (K, B, O), and its gradient into `gradient` (K, P)."""
         first, runs = 0, len(theta)
+        tensors = [theta, batch.inputs, batch.targets, *batch.masks]
         while first < runs:
             width = next(width for width in WIDTHS if width <= runs - first)
             part = slice(first, first + width)
-            inputs = [theta, batch.inputs, batch.targets, *batch.masks]
-            gradient[part], kept[part] = self._runners[width]([tensor[part] for tensor in inputs])
+            gradient[part], kept[part] = self._runners[width]([tensor[part] for tensor in tensors])
             first += width
 
 
@@ -133,8 +135,8 @@ def missing() -> str | None:
         return NO_COMPILER
     try:
         _folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        return f"there is no folder for programs: {error.strerror}"
+    except (OSError, RuntimeError) as error:  # a user without a home, a file system that is read-only
+        return f"there is no folder for programs: {error}"
     return None
 
 

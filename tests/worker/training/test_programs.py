@@ -78,6 +78,7 @@ def test_compiled_runs_go_on_when_others_leave(train_runs: Any) -> None:
         ({"budget": {"steps": programs.LONG_STEPS}}, True),
         ({"budget": {"steps": programs.LONG_STEPS - 1}}, False),
         ({"budget": {"steps": 10}, "execution": "compiled"}, True),
+        ({"budget": {"steps": programs.LONG_STEPS}, "network": {"kind": "mlp", "hidden": [2048, 2048]}}, False),
         ({"budget": {"steps": programs.LONG_STEPS}, "execution": "eager"}, False),
         ({"budget": {"steps": programs.LONG_STEPS}, "regularizers": ["batch_norm"]}, False),
     ],
