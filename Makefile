@@ -53,7 +53,7 @@ bench: $(VENV)/bench ## Measure the engine against the loops that it replaces
 
 .PHONY: gpu-check
 gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there
-	@$(BIN)/python -c 'import torch; assert torch.cuda.is_available(), "This machine has no CUDA device that PyTorch can use"' 2>&1 | tail -n 1
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("PyTorch finds no CUDA device here")'
 	@DESCENT_CHECK_DEVICE=cuda $(BIN)/python -m pytest tests/device
 	@$(BIN)/python -m benchmarks.engine --device cuda
 
