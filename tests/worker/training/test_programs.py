@@ -84,7 +84,7 @@ def test_compiled_runs_go_on_when_others_leave(train_runs: Any) -> None:
     ],
 )
 def test_the_spec_alone_decides_whether_its_runs_are_compiled(changes: dict[str, Any], compiles: bool) -> None:
-    spec = JobSpec.model_validate(BASE | changes)
+    spec = JobSpec.model_validate(BASE | {"record": {}} | changes)
     assert programs.compiles(spec, "cpu") is compiles
     assert not programs.compiles(spec, "cuda")
 
