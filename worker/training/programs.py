@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -43,6 +44,9 @@ WIDTHS = (16, 4, 1)
 
 MOST_FILES = 60
 """Programs kept on disk, 1.6 MB each."""
+
+MOST_SECONDS = 600.0
+"""Of one compilation, on however slow a machine."""
 
 NO_COMPILER = "there is no C++ compiler"
 
@@ -87,8 +91,8 @@ class Compilation:
     """The programs of a spec in the making, or found on disk; leaving the block ends what is under way."""
 
     def __init__(self, spec: JobSpec, threads: int) -> None:
-        self._folder = _folder()
-        self._files = _files(self._folder, spec, threads)
+        self._files = _files(_folder(), spec, threads)
+        self._deadline = time.monotonic() + MOST_SECONDS
         self._said = TemporaryFile()  # noqa: SIM115 - closed with the block
         self._process: subprocess.Popen[bytes] | None = None
         if not all(file.exists() for file in self._files):
@@ -106,9 +110,11 @@ class Compilation:
         self._said.close()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for so long at most; whether it is over."""
+        """Wait for so long at most; whether it is over. A compiler that takes far too long is ended."""
         if self._process is None:
             return True
+        if time.monotonic() > self._deadline:
+            self._process.kill()
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:

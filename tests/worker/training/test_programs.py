@@ -119,6 +119,16 @@ def test_a_compilation_that_fails_leaves_a_run_that_trains_eagerly(
 
 
 @compiler
+def test_a_compiler_that_takes_far_too_long_is_ended(
+    train_runs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(programs, "MOST_SECONDS", 0.1)
+    (mode,) = train_runs(COMPILED, [1]).modes
+    assert mode == Mode(compiled=False, reason="the compilation failed: the compiler ended with -9")
+
+
+@compiler
 def test_a_run_may_leave_while_its_program_is_compiled(
     train_runs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
