@@ -241,3 +241,52 @@ def test_a_rule_goes_on_undisturbed_when_a_neighbour_leaves(component: Any) -> N
 
 def test_every_optimizer_has_unusual_values_to_be_tested_with() -> None:
     assert set(UNUSUAL) == {c.model_fields["kind"].default for c in ELEMENTWISE}
+
+
+def sphere(theta: Tensor) -> Tensor:
+    return theta.square().sum() / 2
+
+
+def ellipse(theta: Tensor) -> Tensor:
+    """Its axes are turned, and one is ten times as long as the other."""
+    along, across = theta[0] + theta[1], theta[0] - theta[1]
+    return (0.01 * along.square() + across.square()) / 2
+
+
+def rosenbrock(theta: Tensor) -> Tensor:
+    """A bent valley with its minimum at (1, 1) (Rosenbrock 1960)."""
+    return (1 - theta[0]).square() + 100 * (theta[1] - theta[0].square()).square()
+
+
+def slope_of(target: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
+    free = theta.detach().clone().requires_grad_()
+    return torch.autograd.grad(target(free), free)[0]
+
+
+@pytest.mark.parametrize("target", [sphere, ellipse, rosenbrock], ids=lambda target: target.__name__)
+@EACH
+def test_a_rule_descends_a_known_function_on_the_path_of_torch(component: Any, target: Any) -> None:
+    kind = component().kind
+    bent = target is rosenbrock
+    rate = {"adadelta": 0.3 if bent else 1.0, "adagrad": 0.1}.get(kind, 5e-4 if bent else 0.01)
+    spec = component(base={"kind": "sgd", "learning_rate": rate}) if kind == "sam" else component(learning_rate=rate)
+    origin = torch.tensor([-1.2, 1.0])
+    mine, theirs = origin[None].clone(), torch.nn.Parameter(origin.clone())
+    each_step = dataclasses.replace(PLAN, steps_per_epoch=1)
+    rule = built([spec], mine, Rates([spec], [schedules.Constant()], each_step))
+    up, optimizer = ascent.build([spec], mine), peer(spec, [theirs])
+    for step in range(1, STEPS + 1):
+        gradient = slope_of(target, mine[0])[None]
+        if up is not None:
+            up.climb(mine, gradient)
+            gradient = slope_of(target, mine[0])[None]
+            up.come_back(mine)
+        rule.step(mine, gradient, step)
+        place, climb = theirs.detach(), slope_of(target, theirs)
+        if isinstance(spec, specs.SAM):
+            place = place + spec.rho * climb / torch.linalg.vector_norm(climb)
+        theirs.grad = slope_of(target, place)
+        optimizer.step()
+        if step % 100 == 0:
+            torch.testing.assert_close(mine[0], theirs.detach(), rtol=1e-3, atol=1e-4)
+    assert target(mine[0]) < 0.5 * target(origin)
