@@ -228,7 +228,7 @@ def show(rows: Sequence[Row]) -> None:
         met = {None: "", True: "yes", False: "NO"}[row["met"]]
         print(f"{row['workload']:<26}{row['k']:>4}  {row['peer']:<15}{speed:>9}{row['ratio']:>8.2f}{target:>9}  {met}")
     if absent := {LIGHTNING, JAX} - {row["peer"] for row in rows}:
-        print(f'Not installed: {", ".join(sorted(absent))}. pip install -e ".[bench]" adds them.')
+        print(f'Not measured: {", ".join(sorted(absent))}. On a CPU, pip install -e ".[bench]" adds them.')
     print(
         f"{torch.get_num_threads()} threads, torch {torch.__version__}. Against JAX at K = 1 the target is a moonshot."
     )

@@ -127,7 +127,7 @@ def claim(
     specs: dict[str, JobSpec] = {head.job_id: _spec_of(session, head.job_id)}
     size = max(1, limit(specs[head.job_id]))
     if fewest is not None and size > fewest:
-        size = min(size, max(fewest, _share(session, worker_id, device, head.cohort_key)))
+        size = max(fewest, _share(session, worker_id, device, head.cohort_key, size))
     companions = session.scalars(
         waiting.where(Run.cohort_key == head.cohort_key, Run.id != head.id)
         .order_by(*order)
@@ -157,14 +157,16 @@ def claim(
     )
 
 
-def _share(session: Session, worker_id: str, device: str, cohort_key: str) -> int:
-    """How many of the waiting runs that fit together each idle worker would get, this one included."""
-    fitting = select(func.count()).select_from(Run)
-    waiting = session.scalars(
-        fitting.where(ready(), Run.device.in_(CLAIMABLE[device]), Run.cohort_key == cohort_key)
-    ).one()
+def _share(session: Session, worker_id: str, device: str, cohort_key: str, most: int) -> int:
+    """How many of the waiting runs that fit together each idle worker would get, this one included; at most `most`."""
     others = select(func.count()).where(Worker.device == device, Worker.id != worker_id, ~Worker.busy)
-    return ceil(waiting / (1 + session.scalars(others).one()))
+    idle = 1 + session.scalars(others).one()
+    if idle == 1:
+        return most
+    fitting = select(Run.id).where(ready(), Run.device.in_(CLAIMABLE[device]), Run.cohort_key == cohort_key)
+    # Counted no further than it matters: a sweep may have left thousands.
+    waiting = select(func.count()).select_from(fitting.limit(most * idle).subquery())
+    return ceil(session.scalars(waiting).one() / idle)
 
 
 def _spec_of(session: Session, job_id: str) -> JobSpec:

@@ -122,7 +122,7 @@ class JobSpec(SpecModel):
     """Of matrix products and convolutions, as torch.autocast rounds them; parameters and sums are float32 always."""
     execution: Literal["auto", "eager", "compiled"] = "auto"
     """How steps are computed: "compiled" turns the gradients of a perceptron into a native program, which takes some
-    25 seconds once and then saves up to a third of each step; "auto" does so for small ones of 1,000,000 steps and
+    25 seconds once and then saves up to a quarter of each step; "auto" does so for small ones of 1,000,000 steps and
     more. A worker without a C++ compiler, or on a GPU, trains eagerly, and the run's provenance says so."""
     priority: int = Field(0, ge=-100, le=100)
     """Higher goes first."""

@@ -27,8 +27,7 @@ MOST_RUNS = 512
 """However many cores: what is evaluated and reported a step grows with the runs."""
 
 FEWEST_RUNS = 8
-"""A cohort of a small network that would leave its company to idle workers keeps so many: with fewer it loses more than
-half of its speed."""
+"""A cohort of a small network that leaves company to idle workers keeps so many: with four it has half of its speed."""
 
 LONE_FLOPS = 64e6
 """Arithmetic of one step of one run, from which its products are large enough to be spread over threads."""

@@ -79,17 +79,17 @@ def _programs(spec: JobSpec, observer: Observer, threads: int, device: str) -> t
     """The programs of a spec that has some, or why not; while they are made, runs may be asked to leave."""
     if not programs.compiles(spec, device):
         return None, Mode(compiled=False)
-    if lack := programs.missing():
-        return None, Mode(compiled=False, reason=lack)
-    with Compilation(spec, threads) as compilation:
-        while not compilation.wait(0.05):
-            observer.report(0)
-            if not observer.runs:
-                return None, Mode(compiled=False, reason="every run left before it was compiled")
-        try:
+    if not programs.has_compiler():
+        return None, Mode(compiled=False, reason="there is no C++ compiler")
+    try:
+        with Compilation(spec, threads) as compilation:
+            while not compilation.wait(0.05):
+                observer.report(0)
+                if not observer.runs:
+                    return None, Mode(compiled=False, reason="every run left before it was compiled")
             return compilation.programs(), Mode(compiled=True)
-        except (RuntimeError, OSError) as error:
-            return None, Mode(compiled=False, reason=f"the compilation failed: {error}")
+    except (RuntimeError, OSError) as error:
+        return None, Mode(compiled=False, reason=f"the compilation failed: {error}")
 
 
 def _find_gradient(cohort: Cohort, loss: Loss, batch: Batch, step: int, *, moves: bool = True) -> Tensor | None:

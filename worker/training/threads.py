@@ -25,7 +25,7 @@ def flushing_subnormals() -> Iterator[None]:
     """Take subnormal numbers for zeros, if every thread does: a run may move from one to another.
 
     A unit of ReLUs that has died has a gradient of zero, and the running averages of an optimizer shrink towards it
-    until they are subnormal, below 1.2e-38, where a processor takes a hundred times as long.
+    until they are subnormal, below 1.2e-38, where a processor takes many times as long.
     """
     here = _are_zeros(1)
     torch.set_flush_denormal(True)

@@ -25,7 +25,7 @@ BASE: dict[str, Any] = {
 COMPILED = BASE | {"execution": "compiled"}
 CLASSES = COMPILED | {"dataset": "iris", "network": "linear", "batch_size": 16, "regularizers": ["label_smoothing"]}
 
-compiler = pytest.mark.skipif(programs.missing() == programs.NO_COMPILER, reason="needs g++ or clang++")
+compiler = pytest.mark.skipif(not programs.has_compiler(), reason="needs g++ or clang++")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -100,7 +100,7 @@ def test_without_a_compiler_a_run_trains_eagerly_and_says_why(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     heard = train_runs(COMPILED, [1])
-    assert heard.modes == [Mode(compiled=False, reason=programs.NO_COMPILER)]
+    assert heard.modes == [Mode(compiled=False, reason="there is no C++ compiler")]
     assert heard.bits(0) == train_runs(BASE, [1]).bits(0)
 
 
@@ -116,6 +116,17 @@ def test_a_compilation_that_fails_leaves_a_run_that_trains_eagerly(
     assert mode.reason
     assert mode.reason.startswith("the compilation failed")
     assert heard.endings[0].result is Result.COMPLETED
+
+
+@compiler
+def test_where_programs_have_no_place_a_run_trains_eagerly(
+    train_runs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (mode,) = train_runs(COMPILED, [1]).modes
+    assert not mode.compiled
+    assert "Not a directory" in str(mode.reason)
 
 
 @compiler
