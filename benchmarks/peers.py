@@ -16,7 +16,7 @@ from models.spec.job import JobSpec
 from models.spec.networks import CNN, MLP
 from models.spec.plan import plan
 from models.spec.regularizers import Dropout
-from worker.training.datasets import prepare
+from worker.training.cohort_data import prepare
 from worker.training.randomness import Member
 
 

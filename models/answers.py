@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.spec.job import JobSpec
 from models.status import RunStatus
+from models.stored import Column
 
 
 class Answer(BaseModel):
@@ -111,6 +112,35 @@ class Job(Answer):
     """What keeps it from training, such as a device that no live worker has."""
 
 
+class ReadColumn(Answer):
+    """A column of an uploaded table, as a spec reads it."""
+
+    name: str
+    type: str
+    inputs: int
+    """Of the network."""
+
+
+class ReadDataset(Answer):
+    """What a spec takes its uploaded data set for."""
+
+    id: str
+    name: str
+    task: str
+    target: str
+    classes: list[str]
+    """In the order of the network's outputs; empty for a regression."""
+    features: list[ReadColumn]
+    """Of a table."""
+    left_out: dict[str, str]
+    """Columns that nothing is learned from, and why."""
+    grid: list[int]
+    """Of images, (channels, height, width); of series, (channels, length)."""
+    rows: int
+    rows_left_out: int
+    """Rows with empty cells, where the spec drops them."""
+
+
 class PlannedJob(Answer):
     """What a spec would ask for, were it submitted."""
 
@@ -125,6 +155,8 @@ class PlannedJob(Answer):
     batch_rows: int
     parameters: int
     memory_bytes: int
+    dataset: ReadDataset | None = None
+    """Of an uploaded data set."""
     warnings: list[str]
 
 
@@ -268,6 +300,59 @@ class Experiment(Answer):
     runs_by_status: dict[RunStatus, int]
     first_created_at: datetime
     last_created_at: datetime
+
+
+class DatasetSummary(Answer):
+    """An uploaded data set in a list."""
+
+    id: str
+    name: str
+    format: str
+    """csv, tsv, parquet, npy, npz, images, idx or cifar."""
+    known: str | None
+    """The published data set that it is: a spec may name it by this kind."""
+    rows: int
+    size: int
+    """Bytes that were uploaded."""
+    sha256: str
+    """Of the upload."""
+    created_at: datetime
+
+
+class Dataset(DatasetSummary):
+    """An uploaded data set, and what its columns hold."""
+
+    layout: str
+    """table, or grid for images and series."""
+    columns: list[Column]
+    """Of a table; of a grid, its target."""
+    grid: list[int]
+    """Of a grid: (channels, height, width), or (channels, length)."""
+    notes: list[str]
+    """What was taken for granted when it was read."""
+
+
+class DatasetPreview(Answer):
+    """A look into an uploaded data set."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    """The first rows."""
+    thumbnails: list[dict[str, str]]
+    """Images: their `label`, and `png`, the file in base64."""
+
+
+class Predictions(Answer):
+    """What a trained network says of rows."""
+
+    task: str
+    target: str
+    classes: list[str]
+    """In the order of the probabilities; empty for a regression."""
+    predictions: list[str] | list[float]
+    """For each row the likeliest class, or the value in its own units."""
+    probabilities: list[list[float]] | None
+    """For each row that of each class; None for a regression."""
 
 
 class ComponentChoice(Answer):

@@ -32,7 +32,9 @@ class IllegalAction(Exception):
         self.legal = list(legal)
 
 
-def submit(session: Session, spec: JobSpec, plan: Plan, sweep_id: str | None = None) -> Job:
+def submit(
+    session: Session, spec: JobSpec, plan: Plan, *, sweep_id: str | None = None, dataset_id: str | None = None
+) -> Job:
     """Store a job and its runs as queued. The queued row itself is the outbox: the relay sees it and wakes workers."""
     moment = now()
     job = Job(
@@ -45,6 +47,7 @@ def submit(session: Session, spec: JobSpec, plan: Plan, sweep_id: str | None = N
         spec=spec.model_dump(mode="json"),
         spec_hash=spec.spec_hash,
         sweep_id=sweep_id,
+        dataset_id=dataset_id,
         created_at=moment,
         version=1,
     )

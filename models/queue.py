@@ -1,8 +1,11 @@
-"""The Celery app and the one message it carries.
+"""The Celery apps and the messages they carry.
 
-A message is a hint, never work: "there is something in the queue for this kind of device". SQL decides what; so a lost
-message costs a little time and a doubled one nothing.
+To those who train, a message is a hint, never work: "there is something in the queue for this kind of device". SQL
+decides what; so a lost message costs a little time and a doubled one nothing. To those who predict, it is a question
+that its asker waits for, and asks again if nobody answers.
 """
+
+from typing import Any
 
 from celery import Celery
 from kombu import Queue
@@ -22,26 +25,38 @@ _TRANSPORT = {
     "health_check_interval": 5,
 }
 
-app = Celery("descent", broker=settings().broker())
-app.conf.update(
-    task_acks_late=False,
-    task_ignore_result=True,
-    result_backend=None,
-    accept_content=["json"],
-    task_serializer="json",
-    worker_prefetch_multiplier=1,
-    # torch is imported when a training process starts; on a cold disk that takes longer than Celery's four seconds.
-    worker_proc_alive_timeout=120,
-    worker_hijack_root_logger=False,
-    worker_redirect_stdouts=False,
-    worker_enable_remote_control=False,
-    worker_send_task_events=False,
-    broker_connection_retry_on_startup=True,
-    broker_transport_options=_TRANSPORT,
-    task_default_queue=QUEUES["cpu"],
-    task_queues=[Queue(name) for name in QUEUES.values()],
-    task_create_missing_queues=False,
-)
+PREDICT = "descent.predict"
+PREDICTIONS = "predictions"
+
+
+def _celery(name: str, *queues: str) -> Celery:
+    celery = Celery(name, broker=settings().broker())
+    celery.conf.update(
+        task_acks_late=False,
+        task_ignore_result=True,
+        result_backend=None,
+        accept_content=["json"],
+        task_serializer="json",
+        worker_prefetch_multiplier=1,
+        # torch is imported when a process starts; on a cold disk that takes longer than Celery's four seconds.
+        worker_proc_alive_timeout=120,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=_TRANSPORT,
+        task_default_queue=queues[0],
+        task_queues=[Queue(queue) for queue in queues],
+        task_create_missing_queues=False,
+    )
+    return celery
+
+
+app = _celery("descent", *QUEUES.values())
+
+predictions = _celery("descent-predictions", PREDICTIONS)
+"""An app of its own: who trains for hours must not sit on a question that waits for seconds."""
 
 
 def wake(device: str, lanes: int) -> None:
@@ -57,3 +72,21 @@ def wake(device: str, lanes: int) -> None:
         waiting = queue.queue_declare().message_count
         for _ in range(lanes - waiting):
             app.send_task(TRAIN, queue=name, expires=WAKE_UP_SECONDS, connection=connection, retry=False)
+
+
+def ask(request_id: str, run_id: str, rows: list[Any], seconds: float) -> None:
+    """Ask for predictions; the answer comes by Redis, and nobody waits for it after so many seconds.
+
+    Raises:
+        kombu.exceptions.OperationalError: if the broker cannot be reached.
+
+    """
+    with predictions.connection_for_write() as connection:
+        predictions.send_task(
+            PREDICT,
+            args=[request_id, run_id, rows],
+            queue=PREDICTIONS,
+            expires=seconds,
+            connection=connection,
+            retry=False,
+        )

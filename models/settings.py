@@ -37,6 +37,33 @@ class Settings(BaseSettings):
     storage_url: str = ".descent/storage"
     """Where artifacts live: a folder, or any fsspec URL such as `s3://bucket/prefix`."""
 
+    scratch_dir: str = ""
+    """Where uploads lie while they are read; empty: the system's folder for temporary files."""
+    max_upload_bytes: int = Field(512 * 1024**2, gt=0)
+    """Bytes of one upload."""
+    max_parsers: int = Field(2, gt=0)
+    """Uploads that one API process reads at once; others wait."""
+    parser_memory_bytes: int = Field(4 * 1024**3, gt=0)
+    """Address space of the process that reads an upload."""
+    parser_cpu_seconds: int = Field(300, gt=0)
+    """Processor time of the process that reads an upload; it may take twice as long by the clock."""
+    max_inflated_bytes: int = Field(2 * 1024**3, gt=0)
+    """Bytes that an upload may unpack to, and that its rows may take on disk."""
+    max_inflation: int = Field(100, gt=0)
+    """How many times larger than in the archive a file of more than 10 MiB may be."""
+    max_archive_entries: int = Field(200_000, gt=0)
+    """Files in an uploaded archive."""
+    max_dataset_rows: int = Field(10_000_000, gt=0)
+    """Rows of one data set."""
+    max_dataset_columns: int = Field(10_000, gt=0)
+    """Columns of one data set."""
+    max_dataset_classes: int = Field(1_000, gt=0)
+    """Values of a category; text of more is not learned from."""
+    max_line_bytes: int = Field(1024**2, gt=0)
+    """The longest line of an uploaded text file."""
+    max_image_pixels: int = Field(4_000_000, gt=0)
+    """Pixels of one uploaded image."""
+
     allowed_hosts: list[str] = ["127.0.0.1", "localhost", "::1"]
     """Host headers that the API answers to; keeps other people's web pages from reaching it by DNS rebinding."""
 
@@ -49,8 +76,17 @@ class Settings(BaseSettings):
     """Threads of one training process; 0 shares the cores among the worker's processes."""
     worker_memory_bytes: int = Field(2 * 1024**3, gt=0)
     """Memory that one cohort may take; on a CUDA device it is four fifths of the device's own instead."""
+    worker_cache_dir: str = "~/.cache/descent/datasets"
+    """Where a worker keeps copies of data sets, if storage is not a folder of its machine."""
+    worker_cache_bytes: int = Field(50 * 1024**3, gt=0)
+    """What these copies may take together; those that were not used for longest go first."""
     max_job_memory_bytes: int = Field(8 * 1024**3, gt=0)
     """Memory that one run may ask for; larger specs are refused when submitted."""
+
+    prediction_seconds: float = Field(15.0, gt=0)
+    """How long an answer to a request for predictions may take."""
+    max_prediction_rows: int = Field(10_000, gt=0)
+    """Rows of one request for predictions."""
 
     heartbeat_seconds: float = Field(10.0, gt=0)
     """How often a worker renews its hold on its runs."""

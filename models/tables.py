@@ -24,6 +24,9 @@ from models.status import RunStatus
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 """Names of the artifacts that a run leaves."""
 
+DATASET = "descent.dataset"
+"""In the header of the weights: what makes raw rows of an uploaded data set the inputs of the network, as JSON."""
+
 
 def new_id(prefix: str) -> str:
     """An identifier that sorts by time of birth and cannot be guessed: prefix, milliseconds, 64 random bits."""
@@ -60,6 +63,36 @@ class Sweep(Table):
     created_at: Mapped[datetime]
 
 
+class Dataset(Table):
+    """An uploaded data set; its rows lie in storage under `datasets/<id>/`."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (
+        Index("datasets_by_age", "created_at", "id"),
+        Index("datasets_by_hash", "sha256"),
+        Index("datasets_by_known", "known"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    """Made from the uploaded bytes, so that the same data have the same name everywhere."""
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    format: Mapped[str] = mapped_column(String(20))
+    known: Mapped[str | None] = mapped_column(String(40))
+    """The published data set that it is."""
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of the upload."""
+    options: Mapped[dict[str, Any]]
+    """How it was parsed."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of the upload."""
+    rows: Mapped[int]
+    description: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+    """See `models.stored.Description`."""
+    preview: Mapped[dict[str, Any]] = mapped_column(deferred=True)
+    """See `models.stored.Preview`."""
+    created_at: Mapped[datetime]
+
+
 class Job(Table):
     """One accepted spec. Its status is derived from its runs."""
 
@@ -69,6 +102,7 @@ class Job(Table):
         Index("jobs_by_experiment", "experiment", "created_at", "id"),
         Index("jobs_by_hash", "spec_hash"),
         Index("jobs_by_sweep", "sweep_id"),
+        Index("jobs_by_dataset", "dataset_id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -81,6 +115,8 @@ class Job(Table):
     """The normalized spec as submitted; labels are read from the columns, which can change."""
     spec_hash: Mapped[str] = mapped_column(String(64))
     sweep_id: Mapped[str | None] = mapped_column(ForeignKey("sweeps.id", ondelete="SET NULL"))
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    """The uploaded data set that its runs read."""
     created_at: Mapped[datetime]
     version: Mapped[int] = mapped_column(default=1)
     """Rises with every change of a label: the ETag of the editable part."""

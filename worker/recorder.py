@@ -5,6 +5,7 @@ and looks for cancellations, so that training never waits for a disk or a networ
 """
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from models.metric_stream import LiveState, publish
 from models.settings import Settings
 from models.status import RunStatus
 from models.storage import Storage
-from models.tables import PREDICTIONS, WEIGHTS, Artifact, Cohort, MetricSegment, Run, Snapshot, new_id, now
+from models.tables import DATASET, PREDICTIONS, WEIGHTS, Artifact, Cohort, MetricSegment, Run, Snapshot, new_id, now
 from worker.run_record import Packed, RunRecord
 from worker.training.boundary import Ending, Leave, Mode
 
@@ -266,11 +267,19 @@ class Recorder:
     def _store_files(self, row: RunRecord) -> None:
         """Put weights and predictions in storage before the rows that name them are written."""
         if row.artifacts is None and row.ending is not None:
-            files = {WEIGHTS: row.ending.weights, PREDICTIONS: row.ending.predictions}
-            row.artifacts = [self._store(row, name, content) for name, content in files.items() if content is not None]
+            ending = row.ending
+            told = {DATASET: json.dumps(ending.description)} if ending.description is not None else None
+            files = {WEIGHTS: (ending.weights, told), PREDICTIONS: (ending.predictions, None)}
+            row.artifacts = [
+                self._store(row, name, content, header)
+                for name, (content, header) in files.items()
+                if content is not None
+            ]
 
-    def _store(self, row: RunRecord, name: str, tensors: Mapping[str, NDArray[Any]]) -> Artifact:
-        content = save({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()})
+    def _store(
+        self, row: RunRecord, name: str, tensors: Mapping[str, NDArray[Any]], header: dict[str, str] | None
+    ) -> Artifact:
+        content = save({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}, header)
         key = f"runs/{row.run.id}/{row.run.attempt}/{name}"
         self._storage.write(key, content)
         return Artifact(

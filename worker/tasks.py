@@ -77,6 +77,7 @@ class TrainingProcess:
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""
         from worker.rounds import round_before
+        from worker.stored_data import bring, describe
         from worker.training.cost import FEWEST_RUNS
         from worker.training.loop import train
         from worker.training.provenance import provenance
@@ -99,7 +100,17 @@ class TrainingProcess:
             members = [Member(run.seed, run.member) for run in claim.runs]
             with self.database.read() as session:
                 rounds = [round_before(session, self.storage, run) for run in claim.runs]
-            train(specs, members, recorder, recorder.directives, rounds=rounds, device=self.device)
+                uploaded = describe(session, claim.runs[0].job_id)
+            train(
+                specs,
+                members,
+                recorder,
+                recorder.directives,
+                rounds=rounds,
+                device=self.device,
+                stored=bring(*uploaded, self.storage, self._config) if uploaded else None,
+                memory_bytes=self.memory_bytes,
+            )
         return True
 
     def _cohort_limit(self, spec: JobSpec) -> int:

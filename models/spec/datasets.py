@@ -1,25 +1,12 @@
 """Data sets: what a network learns from."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from models.spec.component import BareName, Component
-
-
-@dataclass(frozen=True)
-class DatasetShape:
-    """What is known of a data set before it is loaded."""
-
-    rows: int
-    features: int
-    task: Literal["regression", "classification"]
-    outputs: int
-    """Classes of a classification, target columns of a regression."""
-    grid: tuple[int, ...] = ()
-    """How the features lie beside each other: (channels, height, width) of an image, (channels, length) of a series;
-    empty where their order means nothing."""
+from models.spec.shape import DatasetShape
+from models.spec.uploads import CIFAR10, CIFAR100, MNIST, FashionMNIST, Uploaded
 
 
 class Measured(Component):
@@ -246,7 +233,7 @@ class Wine(Measured):
         return DatasetShape(rows=178, features=13, task="classification", outputs=3)
 
 
-Dataset = Annotated[
+BuiltIn = (
     Sine
     | Polynomial
     | Moons
@@ -259,7 +246,10 @@ Dataset = Annotated[
     | BreastCancer
     | Diabetes
     | Iris
-    | Wine,
-    Field(discriminator="kind"),
-    BareName,
+    | Wine
+)
+"""Data sets that come with Descent."""
+
+Dataset = Annotated[
+    BuiltIn | Uploaded | MNIST | FashionMNIST | CIFAR10 | CIFAR100, Field(discriminator="kind"), BareName
 ]

@@ -34,6 +34,8 @@ class _Validated(_Evaluation):
 
     validation: float = Field(0.2, gt=0, lt=1)
     """Share of all rows that validate."""
+    stratified: bool = False
+    """Whether training and validation rows have their shares of each class, to one row."""
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> Self:

@@ -8,11 +8,12 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringC
 
 from models.spec.component import SpecModel, shared_shape
 from models.spec.datasets import Dataset
-from models.spec.evaluation import Evaluation, Holdout
+from models.spec.evaluation import Evaluation, Holdout, KFold
 from models.spec.networks import MLP, Linear, Network
 from models.spec.optimizers import FULL_BATCH, Optimizer
 from models.spec.regularizers import BatchNorm, Regularizer
 from models.spec.schedules import Constant, Schedule
+from models.spec.uploads import Uploaded
 
 FULL_BATCH_KINDS = [kind.model_fields["kind"].default for kind in FULL_BATCH]
 
@@ -107,6 +108,9 @@ class JobSpec(SpecModel):
     network: Network = MLP()
     loss: Literal["auto", "mse", "huber", "cross_entropy"] = "auto"
     """"auto" is the mean squared error for regression and cross-entropy for classes. "huber" has δ = 1."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """How rows count in the training loss: alike, or those of class c by N / (C · N_c) over the training rows of each
+    run, so that all classes weigh the same (King & Zeng 2001). Evaluations count every row alike."""
     optimizer: Optimizer
     schedule: Schedule = Constant()
     regularizers: tuple[Regularizer, ...] = Field((), max_length=16)
@@ -141,10 +145,6 @@ class JobSpec(SpecModel):
     def _choices_fit_together(self) -> Self:
         if isinstance(self.optimizer, FULL_BATCH) and self.batch_size != "full":
             raise ValueError(f'{self.optimizer.kind} uses the whole training split: leave batch_size out or take "sgd"')
-        if self.dataset.shape.task == "regression" and self.loss == "cross_entropy":
-            raise ValueError(f'cross_entropy needs classes and "{self.dataset.kind}" is a regression: take "mse"')
-        if self.dataset.shape.task == "classification" and self.loss in ("mse", "huber"):
-            raise ValueError(f'"{self.dataset.kind}" has classes: take "cross_entropy" or leave loss out')
         kinds = [r.kind for r in self.regularizers]
         if twice := {k for k in kinds if kinds.count(k) > 1}:
             raise ValueError(f"each regularizer may stand only once: {', '.join(sorted(twice))}")
@@ -152,18 +152,41 @@ class JobSpec(SpecModel):
             raise ValueError("mixup and cutmix both mix the rows of a batch: take one of them")
         if self.execution == "compiled" and not self.compilable:
             raise ValueError(
-                'execution "compiled" is for linear and mlp in float32 without batch_norm: take "eager" or "auto"'
+                'execution "compiled" is for linear and mlp in float32 without batch_norm and class_weights: '
+                'take "eager" or "auto"'
             )
+        return self
+
+    @model_validator(mode="after")
+    def _choices_fit_the_data(self) -> Self:
+        if not self.is_settled:
+            return self
+        shape, name = self.dataset.shape, self.dataset.kind
+        if shape.task == "regression":
+            if self.loss == "cross_entropy":
+                raise ValueError(f'cross_entropy needs classes and "{name}" is a regression: take "mse"')
+            if self.class_weights != "none":
+                raise ValueError(f'class_weights need classes and "{name}" is a regression: leave them out')
+            if not isinstance(self.evaluation, KFold) and self.evaluation.stratified:
+                raise ValueError(f'stratified needs classes and "{name}" is a regression: leave it out')
+        elif self.loss in ("mse", "huber"):
+            raise ValueError(f'"{name}" has classes: take "cross_entropy" or leave loss out')
         for regularizer in self.regularizers:
-            if misfit := regularizer.misfit(self.dataset.shape, self.optimizer):
+            if misfit := regularizer.misfit(shape, self.optimizer):
                 raise ValueError(misfit)
         return self
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the spec says by itself what its data are; else the service has to look them up."""
+        return not isinstance(self.dataset, Uploaded) or self.dataset.found is not None
 
     @property
     def compilable(self) -> bool:
         """Whether its gradients can be compiled."""
         normalized = any(isinstance(regularizer, BatchNorm) for regularizer in self.regularizers)
-        return isinstance(self.network, Linear | MLP) and self.precision == "float32" and not normalized
+        plain = self.precision == "float32" and self.class_weights == "none" and not normalized
+        return isinstance(self.network, Linear | MLP) and plain
 
     def canonical(self) -> dict[str, Any]:
         """The spec without its labels, every default spelled out: equal for specs that train the same bits."""

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from models.spec.component import BareName, Component
-from models.spec.datasets import DatasetShape
 from models.spec.layout import AveragePool, Convolution, Dense, Layout, Recurrence, Residual
+from models.spec.shape import DatasetShape
 
 MAX_WIDTH = 8_192
 MAX_LAYERS = 64

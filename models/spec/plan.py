@@ -31,6 +31,7 @@ from models.spec.regularizers import (
     Regularizer,
     WeightNoise,
 )
+from models.spec.uploads import Stored
 
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
@@ -42,6 +43,8 @@ FEWEST_AUTO_EVALUATIONS = 20
 
 class PlanError(ValueError):
     """A spec whose parts are each fine but which asks for too much; `pointer` names the place."""
+
+    code = "asks_for_too_much"
 
     def __init__(self, pointer: str, message: str) -> None:
         super().__init__(message)
@@ -63,6 +66,13 @@ class Plan:
     evaluate_every: int
     memory_bytes: int
     """Resident memory of one run inside a cohort: its matrices (see `matrices`), activations, its data."""
+    streamable_bytes: int = 0
+    """Of these, data that can stay on disk and be read batch by batch."""
+
+    @property
+    def least_bytes(self) -> int:
+        """What a run takes at least, its data on disk where they can be."""
+        return self.memory_bytes - self.streamable_bytes
 
 
 def plan(spec: JobSpec) -> Plan:
@@ -123,7 +133,13 @@ def plan(spec: JobSpec) -> Plan:
         record_every=every,
         evaluate_every=evaluate,
         memory_bytes=4 * numbers,
+        streamable_bytes=4 * (training + validation) * shape.features if _streams(spec) else 0,
     )
+
+
+def _streams(spec: JobSpec) -> bool:
+    """Whether its rows lie on disk, and no step needs all of them."""
+    return isinstance(spec.dataset, Stored) and spec.batch_size != "full"
 
 
 def _split_sizes(spec: JobSpec) -> tuple[int, int, int]:

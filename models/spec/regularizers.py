@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from models.spec.component import BareName, Component, Epsilon, Fraction, PerRun, PositiveRate, Weight
-from models.spec.datasets import DatasetShape
 from models.spec.optimizers import SAM, SGD, GradientDescent, Momentum, Nesterov, Optimizer
+from models.spec.shape import DatasetShape
 
 
 class _Regularizer(Component):

@@ -43,6 +43,12 @@ def smooth(rules: Sequence[LabelSmoothing], targets: Tensor) -> Tensor:
     return targets * (1 - spread) + spread / targets.shape[2]
 
 
+def balance(targets: Tensor) -> Tensor:
+    """Weights (K, 1, C) of the classes of targets (K, N, C): N / (C · N_c), and 0 for a class without a row."""
+    rows = targets.sum(1, keepdim=True)
+    return torch.where(rows > 0, targets.shape[1] / (targets.shape[2] * rows), 0)
+
+
 class BatchChange(ABC):
     """Changes the batches of a block of updates; `width` is how many numbers it draws a batch row."""
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
-from worker.training.datasets import SplitRows
 from worker.training.randomness import DataOrder
 from worker.training.regularizers import Regularizers
+from worker.training.split_rows import SplitRows, take
 
 BLOCK_BYTES = 8 << 20
 FULL_BATCH_STEPS = 64
@@ -45,30 +46,36 @@ class Block:
 class Batches:
     """Cuts the training rows of K runs into blocks of batches, the rows of each run in its own order."""
 
-    def __init__(self, spec: JobSpec, seeds: Sequence[int], training: SplitRows, regularizers: Regularizers) -> None:
+    def __init__(
+        self,
+        spec: JobSpec,
+        seeds: Sequence[int],
+        training: SplitRows,
+        labels: Tensor | None,
+        regularizers: Regularizers,
+    ) -> None:
+        """`labels` (K, N, O) are what the runs learn in place of the targets of `training`."""
         self._plan = plan(spec)
         self._full = spec.batch_size == "full"
         self._orders = [DataOrder(seed, self._plan.training_rows) for seed in seeds]
         self._dropout = regularizers.dropout
         self._changes = regularizers.batch
         self._block: Block | None = None
-        self._bind(training)
+        self._bind(training, labels)
 
-    def _bind(self, training: SplitRows) -> None:
-        runs, rows, _ = training.inputs.shape
-        outputs = training.targets.shape[2]
+    def _bind(self, training: SplitRows, labels: Tensor | None) -> None:
+        runs, _, columns = training.shape
         self._training = training
-        self._inputs = training.inputs.flatten(0, 1)
-        self._targets = training.targets.flatten(0, 1)
-        self._offsets = np.arange(runs)[None, :, None] * rows
+        self._targets = training.targets if labels is None else labels
+        outputs = self._targets.shape[2]
         expanded = self._full and not self._changes
-        numbers = outputs if expanded else training.inputs.shape[2] + 2 * outputs
+        numbers = outputs if expanded else columns + 2 * outputs
         numbers += sum(change.width for change in self._changes)
         if self._dropout is not None:
             numbers += self._dropout.width
         self._steps_at_once = max(1, BLOCK_BYTES // (4 * runs * self._plan.batch_rows * numbers))
         most = min(self._steps_at_once, FULL_BATCH_STEPS if self._full else self._plan.steps_per_epoch)
-        self._kept = training.targets.new_empty(most, runs, self._plan.batch_rows, outputs)
+        self._kept = self._targets.new_empty(most, runs, self._plan.batch_rows, outputs)
 
     def block(self, step: int) -> Block:
         """The block that holds the update after `step` updates."""
@@ -85,11 +92,14 @@ class Batches:
         if self._full:
             # The same rows every time and a mean over all of them: their order is left as the split drew it.
             inputs = self._training.inputs.expand(steps, -1, -1, -1)
-            targets = self._training.targets.expand(steps, -1, -1, -1)
+            targets = self._targets.expand(steps, -1, -1, -1)
             if self._changes:
                 inputs, targets = (rows.clone(memory_format=torch.contiguous_format) for rows in (inputs, targets))
         else:
-            inputs, targets = self._gather_rows(epoch, offset, steps)
+            rows = self._rows_of(epoch, offset, steps)
+            inputs = self._training.gather(rows)
+            targets = take(self._targets, rows)
+            self._expect_after(last)
         for change in self._changes:
             change.change(first, inputs, targets)
         masks = [()] * steps if self._dropout is None else self._dropout.between(first, last)
@@ -99,17 +109,22 @@ class Batches:
         ]
         return Block(first, last, batches, targets, kept)
 
-    def _gather_rows(self, epoch: int, offset: int, steps: int) -> tuple[Tensor, Tensor]:
+    def _rows_of(self, epoch: int, offset: int, steps: int) -> NDArray[np.int64]:
+        """Row numbers (S, K, B) of the batches of some steps of an epoch."""
         rows = self._plan.batch_rows
         start = offset * rows
         orders = np.stack([order.epoch(epoch)[start : start + steps * rows] for order in self._orders])
-        indices = orders.reshape(len(orders), steps, rows).swapaxes(0, 1) + self._offsets
-        flat = torch.from_numpy(indices.ravel()).to(self._inputs.device)
-        shape = (*indices.shape, -1)
-        return self._inputs.index_select(0, flat).view(shape), self._targets.index_select(0, flat).view(shape)
+        return orders.reshape(len(orders), steps, rows).swapaxes(0, 1)
 
-    def select(self, rows: Tensor, training: SplitRows) -> None:
-        """Keep some runs, whose rows are `training`."""
+    def _expect_after(self, step: int) -> None:
+        """Say which rows the next block needs."""
+        if step < self._plan.steps:
+            epoch, offset = divmod(step, self._plan.steps_per_epoch)
+            steps = min(len(self._kept), self._plan.steps_per_epoch - offset, self._plan.steps - step)
+            self._training.expect(self._rows_of(epoch, offset, steps))
+
+    def select(self, rows: Tensor, training: SplitRows, labels: Tensor | None) -> None:
+        """Keep some runs, whose rows are `training` and whose labels are `labels`."""
         self._orders = [self._orders[k] for k in rows.tolist()]
         self._block = None
-        self._bind(training)
+        self._bind(training, labels)

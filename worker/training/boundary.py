@@ -42,6 +42,8 @@ class Ending:
     """Wall time of the cohort's training until this run left it."""
     weights: Mapping[str, NDArray[np.float32]] | None
     """Tensors under torch.nn's names and layouts (`layers.0.weight` is (out, in)); None if the run left or diverged."""
+    description: Mapping[str, Any] | None = None
+    """What makes raw rows of an uploaded data set the inputs of the weights, and its outputs classes or values."""
     predictions: Mapping[str, NDArray[Any]] | None = None
     """Of the weights, where the evaluation puts several runs together: see `worker.training.predictions`."""
 

@@ -1,6 +1,7 @@
 """The state of K runs in training: one row a run, in every matrix."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +15,15 @@ from models.spec.regularizers import BatchNorm
 from worker.training import ascent, networks, optimizers, regularizers
 from worker.training.batch_norm import RunningAverages
 from worker.training.batches import Batches
-from worker.training.cost import threads_for
-from worker.training.datasets import SplitRows, prepare
+from worker.training.cohort_data import prepare
+from worker.training.cost import streams, threads_for
 from worker.training.evaluate import Evaluator
 from worker.training.predictions import Arrays, predictions
 from worker.training.programs import Programs
 from worker.training.randomness import Member
 from worker.training.schedules import Rates
 from worker.training.splits import Round
-from worker.training.synthetic import Floats
+from worker.training.stored import StoredData, StoredRows
 from worker.training.threads import threads
 
 
@@ -36,7 +37,10 @@ class Cohort:
         device: torch.device,
         available: int,
         rounds: Sequence[Round | None] | None = None,
+        stored: StoredData | None = None,
+        memory_bytes: int | None = None,
     ) -> None:
+        """`memory_bytes` are what a cohort may take; data that do not fit in are read from disk as they are needed."""
         self._specs = list(specs)
         seeds = [member.key for member in members]
         self._threads = available
@@ -52,9 +56,11 @@ class Cohort:
         self.rule = optimizers.build(rules, self.theta, self.gradient, rates, self._network)
         self.ascent = ascent.build(rules, self.theta)
         self.regularizers = regularizers.build(specs, seeds, self._network, self.state, rates)
-        self._data = prepare(specs, members, str(device), rounds)
+        from_disk = memory_bytes is not None and streams(specs[0], memory_bytes)
+        self._data = prepare(specs, members, str(device), rounds, stored=stored, streams=from_disk)
+        # What the runs learn; evaluations go by the data's own targets.
         self._labels = regularizers.relabel(specs, seeds, self._data.training.targets)
-        self.batches = Batches(specs[0], seeds, self._rows_to_train_on(), self.regularizers)
+        self.batches = Batches(specs[0], seeds, self._data.training, self._labels, self.regularizers)
         self.programs: Programs | None = None
         """What computes the gradients in place of the network's layers."""
         self._bind()
@@ -100,13 +106,8 @@ class Cohort:
         self.regularizers.select(rows)
         if self._labels is not None:
             self._labels = self._labels.index_select(0, rows)
-        self.batches.select(rows, self._rows_to_train_on())
+        self.batches.select(rows, self._data.training, self._labels)
         self._bind()
-
-    def _rows_to_train_on(self) -> SplitRows:
-        """The training rows under the labels that the runs learn; evaluations go by the data's own."""
-        training = self._data.training
-        return training if self._labels is None else SplitRows(training.inputs, self._labels)
 
     @property
     def _kept(self) -> list[Tensor]:
@@ -120,17 +121,28 @@ class Cohort:
         if isinstance(spec.evaluation, Holdout):
             return None
 
-        def outputs(inputs: Floats) -> Floats:
-            return self.evaluator.outputs_of(column, self._kept, inputs)
+        def outputs(rows: NDArray[np.int64]) -> NDArray[Any]:
+            return self.evaluator.outputs_of(column, self._kept, rows)
 
         # As the run would say it alone: its products are not cut where they would not be cut there.
         with threads(threads_for(spec, 1, self._threads)):
-            return predictions(spec.dataset, self._data.splits[column], outputs)
+            return predictions(spec.dataset, self._data.rows, self._data.splits[column], outputs)
 
     def weights(self, column: int) -> dict[str, NDArray[np.float32]]:
         """What a run leaves behind: its parameters, and the units in which it was trained."""
         named = self._network.named(*(matrix[column] for matrix in self._kept))
-        for name, scales in (("input", self._data.input_scales), ("target", self._data.target_scales)):
-            if scales is not None:
-                named |= {f"{name}_mean": scales[column].mean, f"{name}_scale": scales[column].scale}
+        for name, units in (("input", self._data.transformations), ("target", self._data.target_scales)):
+            if units is not None:
+                named |= units[column].tensors(name)
         return named
+
+    def description(self, column: int) -> dict[str, Any] | None:
+        """What has to be known beside the weights to feed raw rows to a run's network; None for data that came with
+        Descent.
+        """
+        if not isinstance(self._data.rows, StoredRows) or self._data.transformations is None:
+            return None
+        return {
+            "inputs": self._data.transformations[column].description(),
+            "target": self._data.rows.described_target(),
+        }

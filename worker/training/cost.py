@@ -53,6 +53,12 @@ def threads_for(spec: JobSpec, runs: int, threads: int) -> int:
     return 1 if runs == 1 and not trains_alone(spec) else threads
 
 
+def streams(spec: JobSpec, memory_bytes: int) -> bool:
+    """Whether the rows of the spec's data stay on disk, as not even one run would have them all in memory."""
+    counted = plan(spec)
+    return counted.streamable_bytes > 0 and counted.memory_bytes > memory_bytes
+
+
 def cohort_limit(spec: JobSpec, *, device: str, threads: int, memory_bytes: int) -> int:
     """How many runs of this spec one cohort should take, at least 1.
 
@@ -64,5 +70,7 @@ def cohort_limit(spec: JobSpec, *, device: str, threads: int, memory_bytes: int)
     if trains_alone(spec) or isinstance(spec.optimizer, ALONE):
         return 1
     pays = Pays(PER_CORE.runs * max(2, threads), PER_CORE.flops * threads) if device == "cpu" else PER_GPU
-    runs = min(MOST_RUNS, pays.runs, int(pays.flops / step_flops(spec)), memory_bytes // plan(spec).memory_bytes)
+    counted = plan(spec)
+    bytes_a_run = counted.least_bytes if streams(spec, memory_bytes) else counted.memory_bytes
+    runs = min(MOST_RUNS, pays.runs, int(pays.flops / step_flops(spec)), memory_bytes // bytes_a_run)
     return max(1, runs)

@@ -13,10 +13,11 @@ from models.spec.job import JobSpec
 from worker.training import losses
 from worker.training.batch_norm import RunningAverages
 from worker.training.binding import Pass
-from worker.training.datasets import CohortData, Scale, SplitRows
+from worker.training.cohort_data import CohortData
 from worker.training.losses import row_sums
 from worker.training.networks import Network
-from worker.training.synthetic import Floats
+from worker.training.split_rows import SplitRows
+from worker.training.transformations import Scale, Transformation
 
 CLEAN_TRAIN_ROWS = 512
 """The clean training metrics are over at most this many training rows, the first ones: a random sample, as the split is
@@ -50,7 +51,7 @@ class Evaluator:
     def measure(self) -> dict[str, NDArray[np.float32]]:
         """The metrics of the parameters as they stand, (K,) each."""
         training = self._score(self._data.training, CLEAN_TRAIN_ROWS)
-        validation = self._score(self._data.validation, self._data.validation.inputs.shape[1])
+        validation = self._score(self._data.validation, self._data.validation.shape[1])
         metrics = {
             "clean_train_loss": training[0],
             "validation_loss": validation[0],
@@ -77,9 +78,10 @@ class Evaluator:
 
     def _chunks(self, split: SplitRows, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Outputs and targets (K, R, O) of the first `rows` rows, chunk by chunk."""
-        for start in range(0, min(rows, split.inputs.shape[1]), self._chunk_rows):
-            stop = min(start + self._chunk_rows, rows, split.inputs.shape[1])
-            yield self.predict(split.inputs[:, start:stop]), split.targets[:, start:stop]
+        rows = min(rows, split.shape[1])
+        for start in range(0, rows, self._chunk_rows):
+            stop = min(start + self._chunk_rows, rows)
+            yield self.predict(split.first(start, stop)), split.targets[:, start:stop]
 
     def predict(self, inputs: Tensor) -> Tensor:
         """Outputs (K, R, O) for inputs (K, R, F + 1), in a buffer that the next call may overwrite."""
@@ -88,19 +90,20 @@ class Evaluator:
             self._passes[rows] = self._network.bind(self._theta, None, rows, self._averages)
         return self._passes[rows].forward(inputs)
 
-    def outputs_of(self, column: int, state: Sequence[Tensor], inputs: Floats) -> NDArray[Any]:
-        """What one run says of inputs (R, F) in the data's own units, its row of `state` being its parameters.
+    def outputs_of(self, column: int, state: Sequence[Tensor], numbers: NDArray[np.int64]) -> NDArray[Any]:
+        """What one run says of rows of the data set, by their numbers; its row of `state` are its parameters.
 
         Class probabilities, or values in their own units: (R, O).
         """
         theta, *values = (matrix[column : column + 1] for matrix in state)
         averages = None if self._averages is None else self._averages.fixed(column, *values)
-        scales = self._data.input_scales
-        units = inputs if scales is None else scales[column].apply(inputs)
-        joined = np.pad(units, ((0, 0), (0, 1)), constant_values=1).astype(np.float32)
+        made = self._data.transformations
         said = []
-        for rows in torch.split(torch.from_numpy(joined).to(theta.device), self._chunk_rows):
-            outputs = self._network.bind(theta, None, len(rows), averages).forward(rows[None])[0]
+        for start in range(0, len(numbers), self._chunk_rows):
+            cells = self._data.rows.cells(numbers[start : start + self._chunk_rows])
+            inputs = cells if made is None else made[column].apply(cells)
+            rows = torch.from_numpy(np.pad(inputs, ((0, 0), (0, 1)), constant_values=1).astype(np.float32))
+            outputs = self._network.bind(theta, None, len(rows), averages).forward(rows.to(theta.device)[None])[0]
             said.append(outputs.softmax(1) if self._data.task == "classification" else outputs.clone())
         values_said: NDArray[Any] = torch.cat(said).cpu().numpy()
         return self._original(self._data.target_scales, column, values_said)
@@ -123,9 +126,9 @@ class Evaluator:
 
     def snapshots(self) -> list[dict[str, Any]]:
         """What each of the K networks predicts, as plain JSON values."""
-        if self._data.training.inputs.shape[2] == 2:
+        if self._data.training.shape[2] == 2:
             return self._curves()
-        inputs = self._data.validation.inputs[:, :SNAPSHOT_VALIDATION_ROWS]
+        inputs = self._data.validation.first(0, min(SNAPSHOT_VALIDATION_ROWS, self._data.validation.shape[1]))
         outputs = self._outputs(inputs)
         targets = self._targets(self._data.validation, SNAPSHOT_VALIDATION_ROWS)
         return [{"targets": t, "outputs": _plain(o)} for t, o in zip(targets, outputs, strict=True)]
@@ -138,14 +141,18 @@ class Evaluator:
         grid = torch.stack([low + (high - low) * unit, torch.ones_like(low) * torch.ones_like(unit)], 2)
         outputs = self._outputs(grid)
         targets = self._targets(self._data.training, SNAPSHOT_TRAINING_ROWS)
+        units = self._data.transformations
         contents = []
         for run, target in enumerate(targets):
             rows = x[run, :SNAPSHOT_TRAINING_ROWS].cpu().numpy()
             contents.append(
                 {
-                    "inputs": _plain(self._original(self._data.input_scales, run, grid[run, :, 0].cpu().numpy())),
+                    "inputs": _plain(self._original(units, run, grid[run, :, 0].cpu().numpy())),
                     "outputs": _plain(outputs[run].squeeze(-1)),
-                    "rows": {"inputs": _plain(self._original(self._data.input_scales, run, rows)), "targets": target},
+                    "rows": {
+                        "inputs": _plain(self._original(units, run, rows)),
+                        "targets": target,
+                    },
                 }
             )
         return contents
@@ -169,7 +176,9 @@ class Evaluator:
         ]
 
     @staticmethod
-    def _original(scales: Sequence[Scale] | None, run: int, values: NDArray[Any]) -> NDArray[Any]:
+    def _original(
+        scales: Sequence[Scale] | Sequence[Transformation] | None, run: int, values: NDArray[Any]
+    ) -> NDArray[Any]:
         return values.copy() if scales is None else scales[run].undo(values)
 
 

@@ -18,6 +18,7 @@ from worker.training.observer import Observer
 from worker.training.programs import Compilation, Programs
 from worker.training.randomness import Member
 from worker.training.splits import Round
+from worker.training.stored import StoredData
 from worker.training.threads import flushing_subnormals, threads
 from worker.training.torch_rules import LBFGSRule
 
@@ -30,10 +31,13 @@ def train(
     *,
     rounds: Sequence[Round | None] | None = None,
     device: str = "cpu",
+    stored: StoredData | None = None,
+    memory_bytes: int | None = None,
 ) -> None:
     """Train run k as `specs[k]` asks, as `members[k]`, until every run has ended.
 
-    A round of boosting that is not the first needs `rounds[k]`, what the rounds before it leave to it.
+    A round of boosting that is not the first needs `rounds[k]`, what the rounds before it leave to it. An uploaded data
+    set is read where `stored` says; with `memory_bytes`, what of it would not fit in stays on disk.
 
     Raises:
         ValueError: if the specs cannot share a cohort.
@@ -43,7 +47,7 @@ def train(
         raise ValueError("a cohort has one spec and one member a run, and all its specs one cohort key")
     work, loss, available = plan(specs[0]), losses.build_for_training(specs[0]), torch.get_num_threads()
     with torch.inference_mode(), threads(available), flushing_subnormals():
-        cohort = Cohort(specs, members, torch.device(device), available, rounds)
+        cohort = Cohort(specs, members, torch.device(device), available, rounds, stored, memory_bytes)
         observer = Observer(cohort, reporter, directives, specs[0])
         observer.visit(0)
         observer.report(0)

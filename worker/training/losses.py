@@ -46,6 +46,8 @@ def build(spec: JobSpec) -> Loss:
 def build_for_training(spec: JobSpec) -> Loss:
     """The loss that a step minimizes: for classes, one that takes the soft targets of smoothing and mixing."""
     loss = build(spec)
+    if spec.class_weights != "none":
+        return WeightedCrossEntropy()
     softens = any(isinstance(regularizer, LabelSmoothing | Mixup | CutMix) for regularizer in spec.regularizers)
     return SoftCrossEntropy() if softens and isinstance(loss, CrossEntropy) else loss
 
@@ -103,6 +105,14 @@ class SoftCrossEntropy(CrossEntropy):
     def sums(self, kept: Tensor, targets: Tensor) -> Tensor:
         # As above: a class without a share counts nothing, however surely the network rules it out.
         return row_sums(torch.where(targets > 0, kept * targets, 0), 2).neg_()
+
+
+class WeightedCrossEntropy(SoftCrossEntropy):
+    """The mean of −Σ weights · targets · log softmax(outputs), the targets of a row being weighted already."""
+
+    def gradient(self, kept: Tensor, targets: Tensor, out: Tensor) -> None:
+        torch.exp(kept, out=out)
+        out.mul_(targets.sum(2, keepdim=True)).sub_(targets).mul_(1 / kept.shape[1])
 
 
 def row_sums(values: Tensor, dimensions: int = 1) -> Tensor:

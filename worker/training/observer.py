@@ -102,8 +102,9 @@ class Observer:
             keeps_weights = isinstance(result, Result) and result is not Result.DIVERGED
             weights = self._cohort.weights(column) if keeps_weights else None
             predictions = self._cohort.predictions(column) if keeps_weights else None
+            description = self._cohort.description(column) if keeps_weights else None
             steps = earlier[column] if earlier else step
-            ending = Ending(result, steps, self._seconds(), weights, predictions)
+            ending = Ending(result, steps, self._seconds(), weights, description, predictions)
             self._reporter.ended(self._history.rows[column], ending)
         stay = [column for column in range(self.runs) if column not in ended]
         self._history.keep(stay)

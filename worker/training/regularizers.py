@@ -32,6 +32,7 @@ from worker.training.batch_regularizers import (
     DropoutBlock,
     InputNoiseBlock,
     MixupBlock,
+    balance,
     mislabel,
     smooth,
 )
@@ -134,4 +135,6 @@ def relabel(specs: Sequence[JobSpec], seeds: Sequence[int], targets: Tensor) -> 
         targets = mislabel(noise, seeds, targets, classes=specs[0].dataset.shape.task == "classification")
     if smoothing := each(specs, LabelSmoothing):
         targets = smooth(smoothing, targets)
+    if specs[0].class_weights == "balanced":
+        targets = targets * balance(given)
     return None if targets is given else targets

@@ -6,8 +6,9 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from models.sealing import sealing_order
 from models.spec.evaluation import Bagging, Boosting, Bootstrap, Evaluation, Holdout, KFold
-from worker.training.randomness import DATASET_SEED, Member, Purpose, stream
+from worker.training.randomness import Member, Purpose, stream
 
 Rows = NDArray[np.int64]
 
@@ -36,7 +37,7 @@ class Round:
 
 def test_rows(rows: int, evaluation: Evaluation) -> Rows:
     """The sealed rows: the same for every run on a data set of this size."""
-    return stream(DATASET_SEED, Purpose.TEST_SPLIT).permutation(rows)[: evaluation.sealed(rows)]
+    return sealing_order(rows)[: evaluation.sealed(rows)]
 
 
 def split(
@@ -48,14 +49,18 @@ def split(
 ) -> Split:
     """Cut the test rows away first, then divide the rest as the evaluation says.
 
-    `classes` (rows,) stratify folds; `follows` is what a round of boosting goes by.
+    `classes` (rows,) stratify folds, and other splits where they are asked to be; `follows` is what a round of boosting
+    goes by.
     """
     rest = np.setdiff1d(np.arange(rows), test_rows(rows, evaluation))
     if isinstance(evaluation, KFold):
         return _fold(rest, evaluation, member, classes)
     shuffled = stream(member.seed, Purpose.SPLIT).permutation(rest)
-    training = evaluation.sizes(rows)[0]
+    training, validating, _ = evaluation.sizes(rows)
     pool, validation = shuffled[:training], shuffled[training:]
+    if evaluation.stratified and classes is not None:
+        validates = _spread(shuffled, validating, classes)
+        pool, validation = shuffled[~validates], shuffled[validates]
     match evaluation:
         case Holdout():
             return Split(pool, validation, pool)
@@ -69,6 +74,15 @@ def split(
             return Split(drawn, validation, pool)
         case _:
             assert_never(evaluation)
+
+
+def _spread(order: Rows, count: int, classes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark so many rows of an order that each class has its share of them, to one row."""
+    by_class = np.argsort(classes[order], kind="stable")
+    marked = np.zeros(len(order), bool)
+    # At even distances through the rows, class after class.
+    marked[by_class[((np.arange(count) + 0.5) * len(order) / count).astype(np.int64)]] = True
+    return marked
 
 
 def _fold(rest: Rows, evaluation: KFold, member: Member, classes: NDArray[Any] | None) -> Split:

@@ -61,7 +61,7 @@ class Heard:
         history = {name: points for name, points in self.series[row].items() if name != "train_seconds"}
         weights = {name: tensor.tobytes() for name, tensor in (ending.weights or {}).items()}
         predictions = {name: array.tobytes() for name, array in (ending.predictions or {}).items()}
-        return ending.result, ending.step, history, weights, predictions
+        return ending.result, ending.step, history, weights, predictions, ending.description
 
 
 Train = Callable[..., Heard]
@@ -72,15 +72,16 @@ def train_runs() -> Train:
     """Train specs (dictionaries, one for all seeds or one a seed) and return what was heard."""
 
     def run(
-        specs: dict[str, Any] | Sequence[dict[str, Any]],
+        specs: dict[str, Any] | JobSpec | Sequence[dict[str, Any]],
         seeds: Sequence[int | Member],
         directives: Directives = dict,
         rounds: Sequence[Round | None] | None = None,
+        **where: Any,
     ) -> Heard:
-        given = [specs] * len(seeds) if isinstance(specs, dict) else specs
+        given = [specs] * len(seeds) if isinstance(specs, dict | JobSpec) else specs
         heard = Heard()
         members = [Member(seed) if isinstance(seed, int) else seed for seed in seeds]
-        train([JobSpec.model_validate(s) for s in given], members, heard, directives, rounds=rounds)
+        train([JobSpec.model_validate(s) for s in given], members, heard, directives, rounds=rounds, **where)
         return heard
 
     return run

@@ -28,7 +28,7 @@ from models.spec.regularizers import (
     WeightNoise,
 )
 from tests.worker.training.torch_networks import torch_network
-from worker.training import datasets, networks
+from worker.training import cohort_data, networks
 from worker.training.randomness import (
     DataOrder,
     DropoutMasks,
@@ -52,7 +52,7 @@ class Plain:
         self.seed = seed
         self.plan = plan(spec)
         self.classes = spec.dataset.shape.task == "classification"
-        data = datasets.prepare([spec], [Member(seed)], "cpu")
+        data = cohort_data.prepare([spec], [Member(seed)], "cpu")
         self.training = (data.training.inputs[0, :, :-1], self.mislabelled(data.training.targets[0]))
         self.validation = (data.validation.inputs[0, :, :-1], data.validation.targets[0])
         self.network = networks.build(spec)

@@ -5,14 +5,14 @@ import pytest
 from pydantic import ValidationError
 
 from models.spec.component import choices
-from models.spec.datasets import Dataset, Diabetes, Iris, Sine, Wine
+from models.spec.datasets import BuiltIn, Diabetes, Iris, Sine, Wine
 from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
-from worker.training import datasets, splits
+from worker.training import cohort_data, datasets, splits
 from worker.training.randomness import Member
 
 
-@pytest.mark.parametrize("component", list(choices(Dataset)), ids=lambda d: d.__name__)
+@pytest.mark.parametrize("component", list(choices(BuiltIn)), ids=lambda d: d.__name__)
 def test_a_data_set_has_the_shape_that_its_spec_promises(component: Any) -> None:
     dataset = component()
     rows = datasets.load(dataset)
@@ -27,7 +27,7 @@ def test_a_data_set_has_the_shape_that_its_spec_promises(component: Any) -> None
     assert datasets.load(dataset) is rows
 
 
-@pytest.mark.parametrize("component", list(choices(Dataset)), ids=lambda d: d.__name__)
+@pytest.mark.parametrize("component", list(choices(BuiltIn)), ids=lambda d: d.__name__)
 def test_a_data_set_has_the_same_rows_whenever_it_is_loaded(component: Any) -> None:
     here = datasets.load(component())
     datasets.load.cache_clear()
@@ -37,7 +37,7 @@ def test_a_data_set_has_the_same_rows_whenever_it_is_loaded(component: Any) -> N
     assert np.array_equal(again.targets, here.targets)
 
 
-@pytest.mark.parametrize("component", list(choices(Dataset)), ids=lambda d: d.__name__)
+@pytest.mark.parametrize("component", list(choices(BuiltIn)), ids=lambda d: d.__name__)
 def test_a_network_learns_from_every_data_set(train_runs: Any, component: Any) -> None:
     heard = train_runs(
         {
@@ -73,11 +73,11 @@ def test_iris_and_wine_are_those_of_the_textbooks(dataset: Any, first: list[floa
 def test_measured_columns_are_standardized_and_generated_ones_are_not() -> None:
     for kind in ("iris", "wine"):
         spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
-        assert datasets.prepare([spec], [Member(0)], "cpu").input_scales is not None
+        assert cohort_data.prepare([spec], [Member(0)], "cpu").transformations is not None
     for kind in ("polynomial", "moons", "circles", "spirals", "blobs", "stripes", "mnist1d"):
         spec = JobSpec.model_validate({"dataset": kind, "optimizer": "sgd"})
-        data = datasets.prepare([spec], [Member(0)], "cpu")
-        assert data.input_scales is None
+        data = cohort_data.prepare([spec], [Member(0)], "cpu")
+        assert data.transformations is None
         assert data.target_scales is None
         with pytest.raises(ValidationError, match="standardize"):
             JobSpec.model_validate({"dataset": {"kind": kind, "standardize": True}, "optimizer": "sgd"})
@@ -102,22 +102,23 @@ def test_the_splits_are_disjoint_and_whole_and_only_the_test_rows_are_common_to_
 
 def test_each_run_is_standardized_over_its_own_training_rows() -> None:
     spec = JobSpec.model_validate({"dataset": "diabetes", "optimizer": "sgd"})
-    data = datasets.prepare([spec, spec], [Member(0), Member(1)], "cpu")
+    data = cohort_data.prepare([spec, spec], [Member(0), Member(1)], "cpu")
     training = data.training.inputs[..., :-1].double()
     assert training.mean(1).abs().max() < 1e-5
     assert (training.std(1, correction=0) - 1).abs().max() < 1e-5
     assert data.training.targets.mean(1).abs().max() < 1e-5
-    assert data.input_scales is not None
-    assert not np.array_equal(data.input_scales[0].mean, data.input_scales[1].mean)
+    assert data.transformations is not None
+    means = [made.tensors("input")["input_mean"] for made in data.transformations]
+    assert not np.array_equal(means[0], means[1])
     part = splits.split(442, spec.evaluation, Member(1))
-    original = data.input_scales[1].undo(data.validation.inputs[1, :, :-1].numpy())
+    original = data.transformations[1].undo(data.validation.inputs[1, :, :-1].numpy())
     np.testing.assert_allclose(original, datasets.load(Diabetes()).inputs[part.validation], rtol=1e-4, atol=1e-4)
 
 
 def test_a_constant_column_and_raw_data_keep_their_units() -> None:
     digits = JobSpec.model_validate({"dataset": "digits", "optimizer": "sgd"})
     raw = JobSpec.model_validate({"dataset": {"kind": "digits", "standardize": False}, "optimizer": "sgd"})
-    assert datasets.prepare([digits], [Member(0)], "cpu").training.inputs.isfinite().all()
-    data = datasets.prepare([raw], [Member(0)], "cpu")
-    assert data.input_scales is None
+    assert cohort_data.prepare([digits], [Member(0)], "cpu").training.inputs.isfinite().all()
+    data = cohort_data.prepare([raw], [Member(0)], "cpu")
+    assert data.transformations is None
     assert data.training.inputs.max() == 16

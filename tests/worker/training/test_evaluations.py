@@ -87,8 +87,8 @@ def test_whatever_the_sealed_rows_hold_no_bit_of_a_run_changes(
     inputs, targets = rows.inputs.copy(), rows.targets.copy()
     inputs[sealed] = 1e6 * np.random.default_rng(0).standard_normal(inputs[sealed].shape)
     targets[sealed] = targets[sealed][:, ::-1] if dataset == "breast_cancer" else 1e6
-    monkeypatch.setattr(datasets, "load", lambda _: Rows(inputs, targets))
-    monkeypatch.setattr("worker.training.predictions.load", lambda _: Rows(inputs, targets))
+    changed = Rows(inputs, targets, rows.standardizes)
+    monkeypatch.setattr("worker.training.cohort_data.open_rows", lambda *_: changed)
     other = train_runs(spec, members)
     for row in range(len(members)):
         assert other.bits(row) == usual.bits(row)

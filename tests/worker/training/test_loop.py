@@ -10,7 +10,7 @@ from torch import nn
 
 from models.metrics import METRICS
 from models.spec.job import JobSpec
-from worker.training import datasets, observer
+from worker.training import cohort_data, observer
 from worker.training.boundary import Leave, Result
 from worker.training.evaluate import CLEAN_TRAIN_ROWS
 from worker.training.loop import train
@@ -54,7 +54,7 @@ def test_classes_are_measured_by_accuracy_and_values_by_rmse(train_runs: Any) ->
 def test_the_metrics_follow_from_the_weights(train_runs: Any, base: dict[str, Any]) -> None:
     heard = train_runs(base, [4, 5])
     spec = JobSpec.model_validate(base)
-    data = datasets.prepare([spec], [Member(5)], "cpu")
+    data = cohort_data.prepare([spec], [Member(5)], "cpu")
     weights = {name: torch.from_numpy(tensor) for name, tensor in heard.weights(1).items()}
 
     def predict(inputs: torch.Tensor) -> torch.Tensor:

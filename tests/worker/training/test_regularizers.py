@@ -13,7 +13,7 @@ from models.spec.job import JobSpec
 from models.spec.plan import PlanError, plan
 from models.spec.regularizers import Regularizer
 from tests.worker.training.plain import Plain
-from worker.training import datasets, networks
+from worker.training import cohort_data, networks
 from worker.training.boundary import Result
 from worker.training.randomness import Member
 from worker.training.regularizers import relabel
@@ -251,7 +251,7 @@ def test_the_proximal_step_finds_the_lasso_with_its_exact_zeros(train_runs: Any)
     # scikit-learn halves the squared error, so its penalty is half of w.
     l1 = {"kind": "l1", "weight": 0.2, "proximal": True}
     found = train_runs(DIABETES | {"regularizers": [l1]}, [0]).weights(0)
-    data = datasets.prepare([JobSpec.model_validate(DIABETES)], [Member(0)], "cpu").training
+    data = cohort_data.prepare([JobSpec.model_validate(DIABETES)], [Member(0)], "cpu").training
     lasso = Lasso(alpha=0.1, tol=1e-10).fit(data.inputs[0, :, :-1].double().numpy(), data.targets[0, :, 0].numpy())
     np.testing.assert_allclose(found["layers.0.weight"][0], lasso.coef_, atol=1e-5)
     assert np.array_equal(found["layers.0.weight"][0] == 0, lasso.coef_ == 0)
@@ -333,7 +333,7 @@ def labels(dataset: str, shares: list[float]) -> tuple[torch.Tensor, torch.Tenso
     """The training labels of the data, and those that runs of one seed see."""
     regularizers = [[{"kind": "label_noise", "share": share}] for share in shares]
     specs = [JobSpec.model_validate(BASE | {"dataset": dataset, "regularizers": part}) for part in regularizers]
-    given = datasets.prepare(specs, [Member(4)] * len(specs), "cpu").training.targets
+    given = cohort_data.prepare(specs, [Member(4)] * len(specs), "cpu").training.targets
     seen = relabel(specs, [4] * len(specs), given)
     assert seen is not None
     return given, seen

@@ -1,0 +1,98 @@
+"""The Celery task that answers requests for predictions, in a process beside those that train.
+
+`celery -A worker.predicting worker` runs it. A network that does not answer in time takes its process with it.
+"""
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from celery.signals import setup_logging
+from safetensors import SafetensorError
+from sqlalchemy import select
+
+from models.database import Database
+from models.logs import configure_logging
+from models.metric_stream import connect
+from models.queue import PREDICT
+from models.queue import predictions as app
+from models.reply import reply
+from models.settings import settings
+from models.spec.job import JobSpec
+from models.storage import Storage
+from models.tables import DATASET, WEIGHTS, Artifact, Job, Run
+
+if TYPE_CHECKING:
+    from worker.training.predictor import Predictor
+
+KEPT_NETWORKS = 8
+
+log = structlog.get_logger()
+
+app.conf.task_time_limit = settings().prediction_seconds
+
+
+class _Gone(Exception):
+    """The run has no weights any more."""
+
+
+@app.task(name=PREDICT)
+def predict(request_id: str, run_id: str, rows: list[Any]) -> None:
+    """Answer with predictions, or with what is wrong with the rows."""
+    # torch is imported by the first question: a service that nobody asks does without it.
+    from worker.training.raw_rows import RefusedRow
+
+    try:
+        said = _predictor(run_id).predict(rows)
+        answer: dict[str, Any] = {"target": said.target, "classes": said.classes, "outputs": said.outputs.tolist()}
+    except RefusedRow as error:
+        answer = {"refused": str(error), "pointer": error.pointer}
+    except (_Gone, FileNotFoundError):
+        answer = {"gone": f"the weights of run {run_id} are gone from storage"}
+    except SafetensorError as error:
+        log.error("weights.unreadable", run_id=run_id, error=str(error))
+        answer = {"gone": f"the weights of run {run_id} cannot be read"}
+    reply(_redis(), request_id, answer)
+
+
+@lru_cache(maxsize=KEPT_NETWORKS)
+def _predictor(run_id: str) -> "Predictor":
+    from worker.training.predictor import Predictor
+
+    with _database().read() as session:
+        row = session.execute(
+            select(Job.spec, Artifact.storage_key)
+            .join(Run, Run.job_id == Job.id)
+            .join(Artifact, Artifact.run_id == Run.id)
+            .where(Run.id == run_id, Artifact.name == WEIGHTS)
+        ).first()
+    if row is None:
+        raise _Gone
+    with Storage(settings().storage_url).open(row.storage_key) as file:
+        tensors, header = _read(file.read())
+    return Predictor(JobSpec.model_validate(row.spec), tensors, header.get(DATASET))
+
+
+def _read(content: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tensors and header of a safetensors file."""
+    import json
+
+    from safetensors.numpy import load
+
+    length = int.from_bytes(content[:8], "little")
+    return load(content), json.loads(content[8 : 8 + length]).get("__metadata__", {})
+
+
+@lru_cache
+def _database() -> Database:
+    return Database(settings().database(), pool_size=1)
+
+
+@lru_cache
+def _redis() -> Any:
+    return connect(settings().metrics())
+
+
+@setup_logging.connect
+def _log(**_: Any) -> None:
+    configure_logging(settings().log_format)
