@@ -21,7 +21,19 @@ from api.histories import Histories
 from api.limits import RequestLimits
 from api.relay import Relay
 from api.responses import forget_old_answers
-from api.routes import comparisons, components, experiments, jobs, operations, results, runs, streams, sweeps
+from api.routes import (
+    comparisons,
+    components,
+    datasets,
+    experiments,
+    jobs,
+    operations,
+    predictions,
+    results,
+    runs,
+    streams,
+    sweeps,
+)
 from api.telemetry import Meters, RequestContext
 from models.database import Database
 from models.logs import configure_logging
@@ -39,6 +51,20 @@ Submit a spec, watch its runs train, and compare jobs with statistics.
 
 A job is one accepted spec; a run is one network trained once. Every error is `application/problem+json` (RFC 9457).
 """
+
+ROOMS = (
+    datasets,
+    jobs,
+    results,
+    runs,
+    predictions,
+    streams,
+    sweeps,
+    experiments,
+    comparisons,
+    components,
+    operations,
+)
 
 log = structlog.get_logger()
 
@@ -76,10 +102,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     # The last one added is the outermost.
-    app.add_middleware(RequestLimits, allowed_hosts=config.allowed_hosts)
+    app.add_middleware(RequestLimits, allowed_hosts=config.allowed_hosts, upload_bytes=config.max_upload_bytes)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
-    for room in (jobs, results, runs, streams, sweeps, experiments, comparisons, components, operations):
+    for room in (
+        datasets,
+        jobs,
+        results,
+        runs,
+        predictions,
+        streams,
+        sweeps,
+        experiments,
+        comparisons,
+        components,
+        operations,
+    ):
         app.include_router(room.router)
     _add_documentation(app)
     return app
@@ -97,6 +135,7 @@ def _connect(config: Settings, meters: Meters) -> Service:
         histories=Histories(database, live),
         relay=Relay(database, config),
         meters=meters,
+        parsers=asyncio.Semaphore(config.max_parsers),
     )
 
 

@@ -1,5 +1,6 @@
 """What routes stand on, handed to them by FastAPI."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -37,6 +38,8 @@ class Service:
     histories: Histories
     relay: Relay
     meters: Meters
+    parsers: asyncio.Semaphore
+    """Held by each upload while it is read."""
 
     def forget_metrics(self, run_ids: Sequence[str]) -> None:
         """Drop the live metrics of deleted runs; where Redis is away, they expire by themselves."""

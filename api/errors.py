@@ -53,6 +53,13 @@ NOT_JSON = ProblemKind(415, "not_json", "The body must be JSON", "send the body 
 INVALID = ProblemKind(
     422, "invalid", "Something in the request is not valid", '"adamm" is no optimizer: did you mean "adam"?'
 )
+UNREADABLE = ProblemKind(
+    422, "unreadable_dataset", "The file is no data set that can be read", 'row 7 has 3 cells and the header 4: "a;b;c"'
+)
+NAME_TAKEN = ProblemKind(
+    409, "name_taken", "Another data set has this name", '"titanic" is dataset_0123: take another name'
+)
+STILL_NEEDED = ProblemKind(409, "still_needed", "Jobs need this data set", "2 jobs read it: delete them first")
 KEY_REUSED = ProblemKind(
     422,
     "idempotency_key_reused",
@@ -60,6 +67,7 @@ KEY_REUSED = ProblemKind(
     "this key came with another body before",
 )
 INTERNAL = ProblemKind(500, "internal_error", "The service failed", "the log has more under this request_id")
+DISK_FULL = ProblemKind(507, "disk_full", "There is no room to store it", "the disk of the service is full")
 UNAVAILABLE = ProblemKind(503, "unavailable", "A part of the service does not answer", "the database does not answer")
 
 _BY_STATUS = {kind.status: kind for kind in (MALFORMED, NOT_FOUND, NOT_ALLOWED, TOO_LARGE, NOT_JSON)}
@@ -101,7 +109,7 @@ def as_refusal(error: Exception) -> Refusal:
         case RequestValidationError():
             return several(_validation_errors(error))
         case PlanError():
-            return invalid(error.pointer, "asks_for_too_much", str(error))
+            return invalid(error.pointer, error.code, str(error))
         case IllegalAction():
             return Refusal(ILLEGAL_ACTION, str(error), legal_actions=error.legal)
         case OperationalError() | InterfaceError() | PoolTimeout():

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.errors import Refusal, invalid, several
+from api.planning import Planned
 from api.pointers import body_errors, pointer_to
 from models.answers import ProblemError
 from models.spec.component import Component
 from models.spec.job import JobSpec
-from models.spec.plan import Plan, PlanError
+from models.spec.plan import PlanError
 
 MAX_JOBS = 1_000
 MAX_RUNS = 10_000
@@ -24,9 +25,9 @@ Grid = Mapping[str, Sequence[Any]]
 
 
 def expand(
-    name: str, base: dict[str, Any], grid: Grid, seeds: int | Sequence[int] | None, check: Callable[[JobSpec], Plan]
-) -> list[tuple[JobSpec, Plan]]:
-    """One spec per combination of the grid, the last path turning fastest, with what `check` counts of it.
+    name: str, base: dict[str, Any], grid: Grid, seeds: int | Sequence[int] | None, check: Callable[[JobSpec], Planned]
+) -> list[Planned]:
+    """What `check` makes of one spec per combination of the grid, the last path turning fastest.
 
     Raises:
         Refusal: if there are too many, a path leads nowhere, or a combination is no valid spec; the pointer names the
@@ -36,16 +37,15 @@ def expand(
     count = prod(len(values) for values in grid.values())
     if count > MAX_JOBS:
         raise invalid("/grid", "too_many", f"{count:,} combinations exceed the limit of {MAX_JOBS:,} jobs")
-    specs: list[tuple[JobSpec, Plan]] = []
+    planned: list[Planned] = []
     runs = 0
     for indices in product(*(range(len(values)) for values in grid.values())):
         chosen = {path: (index, values[index]) for index, (path, values) in zip(indices, grid.items(), strict=True)}
-        spec, counted = _combined(name, base, chosen, seeds, check)
-        specs.append((spec, counted))
-        runs += len(spec.runs)
+        planned.append(_combined(name, base, chosen, seeds, check))
+        runs += len(planned[-1].settled.spec.runs)
         if runs > MAX_RUNS:
             raise invalid("/grid", "too_many", f"the sweep exceeds the limit of {MAX_RUNS:,} runs")
-    return specs
+    return planned
 
 
 def _combined(
@@ -53,8 +53,8 @@ def _combined(
     base: dict[str, Any],
     chosen: Mapping[str, tuple[int, Any]],
     seeds: int | Sequence[int] | None,
-    check: Callable[[JobSpec], Plan],
-) -> tuple[JobSpec, Plan]:
+    check: Callable[[JobSpec], Planned],
+) -> Planned:
     raw = deepcopy(base)
     if seeds is not None:
         raw["seeds"] = seeds
@@ -64,12 +64,11 @@ def _combined(
     if "name" not in chosen:
         raw["name"] = job_name(name or str(raw.get("name", "")), {path: value for path, (_, value) in chosen.items()})
     try:
-        spec = JobSpec.model_validate(raw)
-        return spec, check(spec)
+        return check(JobSpec.model_validate(raw))
     except ValidationError as error:
         found = body_errors(error.errors(include_url=False), raw)
     except PlanError as error:
-        found = [ProblemError(pointer=error.pointer, code="asks_for_too_much", detail=str(error))]
+        found = [ProblemError(pointer=error.pointer, code=error.code, detail=str(error))]
     except Refusal as error:
         found = error.errors
     blamed = {pointer_to(path.split(".")): (path, index) for path, (index, _) in chosen.items()}

@@ -19,6 +19,8 @@ from models.answers import ProblemError
 MAX_BODY_BYTES = 256 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024**2
 MAX_JSON_DEPTH = 16
+UPLOADS = "/v1/datasets"
+"""The one path that takes large bodies."""
 MAX_WHOLE_NUMBER = 2**63 - 1
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
@@ -27,8 +29,9 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 class RequestLimits:
     """Refuses foreign hosts, NUL characters and large bodies; a body is counted as it streams in."""
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str], upload_bytes: int) -> None:
         self._app = app
+        self._upload_bytes = upload_bytes
         self._hosts = [host.lower() for host in allowed_hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,7 +42,8 @@ class RequestLimits:
         if refusal is not None:
             await render(Request(scope), refusal)(scope, receive, send)
             return
-        await self._app(scope, _counted(receive), send)
+        is_upload = scope["path"] == UPLOADS and scope["method"] == "POST"
+        await self._app(scope, _counted(receive, self._upload_bytes if is_upload else MAX_BODY_BYTES), send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         if not self._serves(Headers(scope=scope).get("host", "")):
@@ -59,20 +63,20 @@ class RequestLimits:
         return any(host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])) for host in self._hosts)
 
 
-def _counted(receive: Receive) -> Receive:
+def _counted(receive: Receive, most: int) -> Receive:
     seen = 0
 
     async def counting() -> Message:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen <= MAX_BODY_BYTES:
+        if seen <= most:
             return message
         # Read on and keep nothing: who is still sending does not hear the answer.
-        while message.get("more_body") and seen < MAX_DISCARDED_BYTES:
+        while message.get("more_body") and seen < most + MAX_DISCARDED_BYTES:
             message = await receive()
             seen += len(message.get("body", b""))
-        raise Refusal(TOO_LARGE, f"a body may have at most {MAX_BODY_BYTES:,} bytes", headers={"Connection": "close"})
+        raise Refusal(TOO_LARGE, f"a body may have at most {most:,} bytes", headers={"Connection": "close"})
 
     return counting
 

@@ -13,7 +13,7 @@ from models.spec.shape import Task
 from models.spec.uploads import Found, Uploaded
 from models.stored import Column, ColumnType, Description
 
-USUAL_TARGETS = ("target", "label", "class", "y")
+USUAL_TARGETS = ("target", "label", "y")
 MOST_CLASSES_BY_GUESS = 20
 """Whole numbers of more values are taken for amounts, unless the spec says otherwise."""
 

@@ -10,16 +10,15 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, se
 from sqlalchemy.orm import Session
 
 from api.dependencies import ServiceNeeded
-from api.errors import CHANGED, ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
+from api.errors import CHANGED, ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
 from api.job_answers import device_warnings, job_answers, live_devices, run_answers
 from api.limits import JsonRoute
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page, single_page
+from api.planning import Catalogue, checked_plan
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, lifecycle
-from models.settings import Settings
 from models.spec.component import SpecModel
 from models.spec.job import JobSpec, Name, Tag
-from models.spec.plan import Plan, plan
 from models.status import TERMINAL, RunStatus
 from models.tables import Job, Run
 
@@ -40,23 +39,6 @@ class JobChanges(SpecModel):
     tags: tuple[Tag, ...] = Field((), max_length=32)
     notes: str = Field("", max_length=10_000)
     priority: int = Field(0, ge=-100, le=100)
-
-
-def checked_plan(spec: JobSpec, settings: Settings) -> Plan:
-    """Count what a spec asks for.
-
-    Raises:
-        PlanError: if it asks for more than any installation allows.
-        Refusal: if it asks for more memory than this one allows.
-
-    """
-    counted = plan(spec)
-    limit = settings.max_job_memory_bytes
-    if counted.memory_bytes > limit:
-        raise invalid(
-            "/network", "asks_for_too_much", f"{counted.memory_bytes:,} bytes a run exceed the limit of {limit:,} bytes"
-        )
-    return counted
 
 
 def find_job(session: Session, job_id: str, *, for_update: bool = False) -> Job:
@@ -97,12 +79,15 @@ def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Store a job and queue its runs. A bare string stands for a component with its defaults."""
-    counted = checked_plan(spec, service.settings)
+    with service.database.read() as session:
+        settled = Catalogue(session).settle(spec)
+    spec, counted = settled.spec, checked_plan(settled.spec, service.settings)
 
     def act(session: Session) -> Effect:
         if on_duplicate == "return" and (same := _succeeded_before(session, spec.spec_hash)):
             return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
-        job = lifecycle.submit(session, spec, counted)
+        settled.hold(session)
+        job = lifecycle.submit(session, spec, counted, dataset_id=settled.dataset_id)
         session.flush()
         return Effect(job_answers(session, service.settings, [job])[0], f"/v1/jobs/{job.id}")
 
@@ -123,9 +108,11 @@ def _succeeded_before(session: Session, spec_hash: str) -> Job | None:
 @router.post("/validate", summary="Check a spec and store nothing", responses=declared(TOO_LARGE, NOT_JSON))
 def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
     """What the spec would ask for, with every default spelled out."""
-    counted = checked_plan(spec, service.settings)
     with service.database.read() as session:
+        settled = Catalogue(session).settle(spec)
+        spec = settled.spec
         warnings = device_warnings([spec.device], live_devices(session, service.settings))
+    counted = checked_plan(spec, service.settings)
     return answers.PlannedJob(
         spec=spec,
         spec_hash=spec.spec_hash,
@@ -138,7 +125,8 @@ def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
         batch_rows=counted.batch_rows,
         parameters=counted.parameters,
         memory_bytes=counted.memory_bytes,
-        warnings=warnings,
+        dataset=settled.answer(),
+        warnings=[*settled.warnings(), *warnings],
     )
 
 

@@ -15,13 +15,12 @@ from api.grids import expand
 from api.job_answers import job_answers
 from api.limits import JsonRoute
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
+from api.planning import Catalogue, Planned, checked_plan
 from api.responses import Effect, IdempotencyKey, answer_once
-from api.routes.jobs import checked_plan
 from models import answers, lifecycle
 from models.lifecycle import IllegalAction
 from models.spec.component import SpecModel
 from models.spec.job import MAX_RUNS_PER_JOB, MAX_SEED, JobSpec, Name
-from models.spec.plan import Plan
 from models.status import RunStatus, job_status
 from models.tables import Job, Run, Sweep, new_id, now
 
@@ -68,7 +67,14 @@ def submit(
     sweep: SweepRequest, service: ServiceNeeded, request: Request, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Store one job per combination of the grid, all or none: at most 1,000 jobs and 10,000 runs."""
-    planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, lambda spec: checked_plan(spec, service.settings))
+    with service.database.read() as reading:
+        catalogue = Catalogue(reading)
+
+        def check(spec: JobSpec) -> Planned:
+            settled = catalogue.settle(spec)
+            return Planned(settled, checked_plan(settled.spec, service.settings))
+
+        planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, check)
 
     def act(session: Session) -> Effect:
         stored = _store(session, sweep, planned)
@@ -79,12 +85,13 @@ def submit(
     return answer
 
 
-def _store(session: Session, sweep: SweepRequest, planned: Sequence[tuple[JobSpec, Plan]]) -> Sweep:
+def _store(session: Session, sweep: SweepRequest, planned: Sequence[Planned]) -> Sweep:
     stored = Sweep(id=new_id("sweep"), name=sweep.name, base=sweep.base, grid=sweep.grid, created_at=now())
     session.add(stored)
     session.flush()
-    for spec, counted in planned:
-        lifecycle.submit(session, spec, counted, sweep_id=stored.id)
+    for settled, counted in planned:
+        settled.hold(session)
+        lifecycle.submit(session, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id)
     session.flush()
     return stored
 

@@ -27,6 +27,7 @@ LEFTOVERS_SECONDS = 30.0
 LOOK_SECONDS = 0.2
 _API = "-m uvicorn api.app:create_app --factory --no-access-log --log-level warning --timeout-graceful-shutdown 5"
 _WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork --loglevel WARNING"
+_PREDICTOR = "-m celery --quiet -A worker.predicting worker --pool prefork --loglevel WARNING"
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class Stack:
         self._supervisor.run("migrations", _python("-m migrations"))
         self._supervisor.start("api", _python(_API, "--host", HOST, "--port", port))
         self._supervisor.start("worker", _python(_WORKER, "--concurrency", self._options.processes))
+        self._supervisor.start("predictor", _python(_PREDICTOR, "--concurrency", 1))
         url = f"http://{HOST}:{port}"
         with Client(url, patience_seconds=0) as client:
             self._wait_until(lambda: _is_ready(client), "The API")

@@ -46,7 +46,7 @@ class Uploaded(_Stored):
     id: str = Field(min_length=1, max_length=200)
     """Its id, or its name."""
     target: ColumnName | None = None
-    """The column to predict; left out: the one called target, label, class or y, or else the last one."""
+    """The column to predict; left out: the one called target, label or y, or else the last one."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """"auto" takes categories, booleans and whole numbers of at most 20 values for classes."""
     features: tuple[ColumnName, ...] | None = Field(None, min_length=1, max_length=10_000)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,10 @@ class Service:
         eventually(lambda: bool(self._workers() - before), "a training process arrives")
         return worker
 
+    def start_predictor(self) -> "subprocess.Popen[bytes]":
+        """One that answers requests for predictions; it says nothing of itself, so whoever asks has to be patient."""
+        return self._start("predictor", "-m", "celery", "--quiet", "-A", "worker.predicting", "worker", "-c", "1")
+
     def _workers(self) -> set[str]:
         with Client(self.url) as client:
             return {worker.id for worker in client.workers()}
@@ -85,8 +89,10 @@ class Service:
 
 
 @contextmanager
-def running_service(folder: Path, database_url: str, valkey: Valkey) -> Iterator[Service]:
-    """An installation with an API, and no worker yet."""
+def running_service(
+    folder: Path, database_url: str, valkey: Valkey, settings: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """An installation with an API, and no worker yet; `settings` are environment variables of its own."""
     service = Service(
         folder,
         {
@@ -102,6 +108,7 @@ def running_service(folder: Path, database_url: str, valkey: Valkey) -> Iterator
             "DESCENT_WORKER_DEVICE": "cpu",
             # Two threads that wait for each other at every product crawl where something else takes a core.
             "DESCENT_WORKER_THREADS": "1",
+            **(settings or {}),
         },
         f"http://127.0.0.1:{free_port(0)}",
     )

@@ -10,6 +10,7 @@ from descent import Client
 from models.answers import Job
 from models.spec.component import choices
 from models.spec.families import FAMILIES
+from models.spec.uploads import Stored
 from models.status import RunStatus, StatusReason
 from tests.journey.service import Service
 
@@ -42,8 +43,8 @@ def specs(family: str) -> dict[str, dict[str, Any]]:
     made = {}
     for component in choices(FAMILIES[family]):
         kind = component.model_fields["kind"].default
-        if kind == "pytorch_optimizer":
-            continue  # only where its package is installed
+        if kind == "pytorch_optimizer" or issubclass(component, Stored):
+            continue  # only where its package is installed, or its files were uploaded
         made[kind] = BASE | {field: [kind] if family == "regularizer" else kind}
         made[kind] |= FITTING.get(kind, {})
         if kind in ("gradient_descent", "lbfgs"):

@@ -1,0 +1,155 @@
+"""From a spec as it was sent to one that can be stored: its data set looked up, its work counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer
+
+from api.errors import Refusal, invalid, several
+from api.pointers import body_errors
+from models import answers
+from models.reading import Reading, read, warnings
+from models.settings import Settings
+from models.spec.datasets import BuiltIn
+from models.spec.job import JobSpec
+from models.spec.plan import Plan, plan
+from models.spec.uploads import Uploaded
+from models.stored import Description
+from models.tables import Dataset
+
+UPLOADS = {
+    "mnist": "the four original files, train-images-idx3-ubyte.gz and so on, together",
+    "fashion_mnist": "the four original files, train-images-idx3-ubyte.gz and so on, together",
+    "cifar10": "the original cifar-10-binary.tar.gz",
+    "cifar100": "the original cifar-100-binary.tar.gz",
+}
+"""What makes a published data set known to an installation."""
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A spec that says by itself what its data are."""
+
+    spec: JobSpec
+    dataset: Dataset | None = None
+    """The uploaded data set that it reads."""
+    description: Description | None = None
+    reading: Reading | None = None
+
+    @property
+    def dataset_id(self) -> str | None:
+        return self.dataset.id if self.dataset else None
+
+    def hold(self, session: Session) -> None:
+        """Keep the data set from being deleted until the session's transaction has stored a job that needs it.
+
+        Raises:
+            Refusal: if it is gone.
+
+        """
+        if self.dataset is None:
+            return
+        found = select(Dataset.id).where(Dataset.id == self.dataset.id).with_for_update(read=True, key_share=True)
+        if session.scalar(found) is None:
+            raise _no_such_dataset(self.dataset.id)
+
+    def answer(self) -> answers.ReadDataset | None:
+        if self.dataset is None or self.reading is None or self.description is None:
+            return None
+        reading = self.reading
+        return answers.ReadDataset(
+            id=self.dataset.id,
+            name=self.dataset.name,
+            task=reading.task,
+            target=reading.target.name,
+            classes=list(reading.classes),
+            features=[answers.ReadColumn(name=f.name, type=f.type, inputs=f.inputs) for f in reading.features],
+            left_out=reading.left_out,
+            grid=list(reading.grid),
+            rows=reading.rows,
+            rows_left_out=self.description.rows - reading.rows,
+        )
+
+    def warnings(self) -> Sequence[str]:
+        return list(warnings(self.reading)) if self.reading else ()
+
+
+class Planned(NamedTuple):
+    """A spec that can be stored."""
+
+    settled: Settled
+    plan: Plan
+
+
+class Catalogue:
+    """The uploaded data sets, looked up once each while a request is served."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._found: dict[str, tuple[Dataset, Description]] = {}
+
+    def settle(self, spec: JobSpec) -> Settled:
+        """Fill in what an uploaded data set is.
+
+        Raises:
+            Refusal: if there is none, or the spec does not fit it.
+            PlanError: if it cannot be read as the spec asks.
+
+        """
+        asked = spec.dataset
+        if isinstance(asked, BuiltIn):
+            return Settled(spec)
+        dataset, description = self._find(asked.id if isinstance(asked, Uploaded) else asked.kind, asked.kind)
+        if not isinstance(asked, Uploaded):
+            default = Uploaded(id=dataset.id, standardize=asked.standardize)
+            return Settled(spec, dataset, description, read(description, default, spec.evaluation))
+        reading = read(description, asked, spec.evaluation)
+        if asked.found is not None and asked.found != reading.found:
+            raise invalid(
+                "/dataset/found", "does_not_fit_data", f"the data set is {reading.found!r}: leave this field out"
+            )
+        filled = asked.model_copy(update={"id": dataset.id, "target": reading.target.name, "found": reading.found})
+        raw = spec.model_dump(mode="json") | {"dataset": filled.model_dump(mode="json")}
+        try:
+            return Settled(JobSpec.model_validate(raw), dataset, description, reading)
+        except ValidationError as error:
+            raise several(body_errors(error.errors(include_url=False), raw)) from None
+
+    def _find(self, name: str, kind: str) -> tuple[Dataset, Description]:
+        if name not in self._found:
+            condition = Dataset.known == kind if kind in UPLOADS else (Dataset.id == name) | (Dataset.name == name)
+            statement = select(Dataset).options(undefer(Dataset.description)).where(condition)
+            dataset = self._session.scalars(statement.order_by(Dataset.created_at, Dataset.id).limit(1)).first()
+            if dataset is None:
+                raise _not_uploaded(kind) if kind in UPLOADS else _no_such_dataset(name)
+            self._found[name] = dataset, Description.model_validate(dataset.description)
+        return self._found[name]
+
+
+def _not_uploaded(kind: str) -> Refusal:
+    detail = f'nobody has uploaded "{kind}" to this service yet: upload {UPLOADS[kind]} (POST /v1/datasets)'
+    return invalid("/dataset", "not_uploaded", detail)
+
+
+def _no_such_dataset(name: str) -> Refusal:
+    return invalid("/dataset/id", "no_such_dataset", f'there is no data set "{name}": GET /v1/datasets lists them')
+
+
+def checked_plan(spec: JobSpec, settings: Settings) -> Plan:
+    """Count what a spec asks for.
+
+    Raises:
+        PlanError: if it asks for more than any installation allows.
+        Refusal: if it asks for more memory than this one allows.
+
+    """
+    counted = plan(spec)
+    limit = settings.max_job_memory_bytes
+    if counted.least_bytes > limit:
+        raise invalid(
+            "/network", "asks_for_too_much", f"{counted.least_bytes:,} bytes a run exceed the limit of {limit:,} bytes"
+        )
+    return counted
