@@ -5,7 +5,7 @@ ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # One number for both images, because they share files: the secrets and the storage.
 RUN groupadd --gid 10001 descent \
     && useradd --uid 10001 --gid descent --no-create-home --shell /usr/sbin/nologin descent \
-    && mkdir -p /var/lib/descent/storage /run/secrets \
+    && mkdir -p /var/lib/descent/storage /var/lib/descent/scratch /run/secrets \
     && chown -R descent:descent /var/lib/descent /run/secrets
 WORKDIR /var/lib/descent
 
@@ -18,7 +18,7 @@ RUN python -m venv /opt/descent
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 
 FROM build AS build-api
-RUN pip install --no-cache-dir --constraint constraints.txt '.[api]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[api,s3]'
 COPY api api
 COPY models models
 COPY migrations migrations
@@ -26,7 +26,7 @@ COPY descent descent
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 FROM build AS build-worker
-RUN pip install --no-cache-dir --constraint constraints.txt '.[worker]'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[worker,s3]'
 COPY worker worker
 COPY models models
 RUN pip install --no-cache-dir --no-deps --force-reinstall .

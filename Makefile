@@ -25,7 +25,7 @@ up: $(VENV)/local ## Run the whole service on this machine
 
 .PHONY: test
 test: $(VENV)/dev ## Test everything, against real servers
-	@echo "Testing, with a real PostgreSQL, Redis and Celery: about five minutes on two cores"
+	@echo "Testing, with a real PostgreSQL, Redis and Celery: about ten minutes on two cores"
 	@$(BIN)/python -m pytest
 
 .PHONY: check

@@ -107,10 +107,6 @@ class Catalogue:
             default = Uploaded(id=dataset.id, standardize=asked.standardize)
             return Settled(spec, dataset, description, read(description, default, spec.evaluation))
         reading = read(description, asked, spec.evaluation)
-        if asked.found is not None and asked.found != reading.found:
-            raise invalid(
-                "/dataset/found", "does_not_fit_data", f"the data set is {reading.found!r}: leave this field out"
-            )
         filled = asked.model_copy(update={"id": dataset.id, "target": reading.target.name, "found": reading.found})
         raw = spec.model_dump(mode="json") | {"dataset": filled.model_dump(mode="json")}
         try:

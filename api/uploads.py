@@ -1,8 +1,8 @@
 """An upload's way from the wire into storage: received, read by a process of its own, kept under its content's name."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -53,14 +53,18 @@ def key(dataset_id: str, file: str) -> str:
     return f"datasets/{dataset_id}/{file}"
 
 
-@contextmanager
-def scratch(settings: Settings) -> Iterator[Path]:
+@asynccontextmanager
+async def scratch(settings: Settings) -> AsyncIterator[Path]:
     """A folder that is gone afterwards, whatever happens; a full disk becomes a refusal."""
     try:
         if settings.scratch_dir:
             Path(settings.scratch_dir).mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix="descent-upload-", dir=settings.scratch_dir or None) as folder:
-            yield Path(folder)
+        folder = TemporaryDirectory(prefix="descent-upload-", dir=settings.scratch_dir or None)
+        try:
+            yield Path(folder.name)
+        finally:
+            # To unlink a large file takes a moment, in which others want to be served.
+            await run_in_threadpool(folder.cleanup)
     except OSError as error:
         if error.errno not in (ENOSPC, EDQUOT):
             raise

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from descent.commands import comparing, components, jobs, results, stack
+from descent.commands import comparing, components, datasets, jobs, predicting, results, stack, validating
 from descent.console import INTERRUPTED, Json, err, out, print_json
 from descent.errors import DescentError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
     help="Train networks from specs, watch them, and compare them with statistics.",
 )
 app.command()(jobs.submit)
+app.command()(validating.validate)
 app.command("jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.watch)
@@ -39,6 +40,8 @@ app.command()(comparing.compare)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)
 app.command("components")(components.list_components)
+app.add_typer(datasets.app, name="datasets")
+app.command()(predicting.predict)
 app.command()(stack.up)
 app.command()(stack.demo)
 

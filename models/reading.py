@@ -77,9 +77,9 @@ def read(description: Description, dataset: Uploaded, evaluation: Evaluation) ->
     """
     place = _target(description, dataset)
     target = description.columns[place]
-    task = _task(target, dataset)
-    classes = _classes(target) if task == "classification" else ()
     is_table = description.layout == "table"
+    task = _task(target, dataset, countable=not is_table)
+    classes = _classes(target) if task == "classification" else ()
     chosen, left_out = _features(description, dataset, place) if is_table else ([], {})
     rows = _rows(description, dataset, [place, *chosen])
     sealed = evaluation.sealed(rows)
@@ -103,28 +103,32 @@ def _target(description: Description, dataset: Uploaded) -> int:
     names = [column.name for column in description.columns]
     if dataset.target is None:
         usual = [names.index(name) for wanted in USUAL_TARGETS for name in names if name.lower() == wanted]
-        return usual[0] if usual else len(names) - 1
+        told = [place for place, column in enumerate(description.columns) if column.type != "text"]
+        return next(iter([*usual, *reversed(told)]), len(names) - 1)
     if dataset.target not in names:
         raise Misreading("/dataset/target", f'there is no column "{dataset.target}": there are {_listed(names)}')
     return names.index(dataset.target)
 
 
-def _task(target: Column, dataset: Uploaded) -> Task:
+def _task(target: Column, dataset: Uploaded, *, countable: bool) -> Task:
+    """`countable` whole numbers are classes, however many."""
     if target.type == "text":
         raise Misreading(
             "/dataset/target",
-            f'"{target.name}" is text of {target.distinct:,} different values: nothing can be learned to predict it',
+            f'"{target.name}" is text of {target.distinct:,} different values: nothing can be learned to predict it, '
+            "name another column",
         )
-    countable = target.type in ("category", "boolean")
+    has_classes = target.type in ("category", "boolean")
     if dataset.task == "auto":
-        few = target.type == "integer" and target.values is not None and len(target.values) <= MOST_CLASSES_BY_GUESS
-        return "classification" if countable or few else "regression"
+        values = target.values if target.type == "integer" else None
+        few = values is not None and (countable or len(values) <= MOST_CLASSES_BY_GUESS)
+        return "classification" if has_classes or few else "regression"
     if dataset.task == "classification" and target.values is None:
         raise Misreading(
             "/dataset/task",
             f'"{target.name}" holds {target.type}s of too many values to be classes: take "regression"',
         )
-    if dataset.task == "regression" and countable:
+    if dataset.task == "regression" and has_classes:
         raise Misreading("/dataset/task", f'"{target.name}" is a {target.type}: take "classification"')
     return dataset.task
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import IO
 
 import fsspec
@@ -24,8 +25,8 @@ class Storage:
         if not self._is_folder:
             self._files.put_file(str(path), self._path(key))
             return
-        # A copy may stop half way; a name is given to the whole file only.
-        partial = Path(self._path(f"{key}.part"))
+        # A copy may stop half way, and two may be under way: a name is given to a whole file only.
+        partial = Path(self._path(f"{key}.{token_hex(4)}.part"))
         self._files.put_file(str(path), str(partial))
         partial.replace(self._path(key))
 

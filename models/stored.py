@@ -63,8 +63,7 @@ class Description(Described):
     layout: Literal["table", "grid"]
     rows: int
     columns: tuple[Column, ...]
-    """Of a table, those of text among them, which have no place in `rows.npy` but a column of NaN; of a grid, its
-    target alone, or nothing where it has none."""
+    """Of a table, those of text among them, whose cells are NaN; of a grid, its target alone."""
     gaps: tuple[Gap, ...] | None = ()
     """None where there are too many different ones to tell."""
     grid: tuple[int, ...] = ()

@@ -70,7 +70,7 @@ async def upload_dataset(
     limits of memory, time and size; what cannot be read is refused with the reason, and nothing of it is kept.
     """
     options = Options(format=format, image_size=image_size)
-    with uploads.scratch(service.settings) as folder:
+    async with uploads.scratch(service.settings) as folder:
         upload = await uploads.receive(request.stream(), folder / "upload")
         if not upload.size:
             raise invalid("", "empty", "the body is empty: send the file itself")

@@ -17,7 +17,9 @@ from descent.console import INTERRUPTED, Json, err, out, print_json
 from descent.references import find_job
 from models.answers import Job, MetricSummary, Run
 from models.metrics import DEFAULT_METRIC
+from models.spec.datasets import Dataset
 from models.spec.optimizers import SAM, Optimizer
+from models.spec.uploads import Uploaded
 from models.status import RunStatus
 
 PATIENCE_SECONDS = 2.0
@@ -86,7 +88,7 @@ def show(reference: Reference, as_json: Json = False) -> None:
         ("experiment", job.experiment),
         ("status", job.status.value),
         ("submitted", f"{job.created_at:%Y-%m-%d %H:%M:%S %Z}"),
-        ("data", f"{job.spec.dataset.kind}, batches of {job.spec.batch_size}"),
+        ("data", f"{_data(job.spec.dataset)}, batches of {job.spec.batch_size}"),
         ("network", job.spec.network.kind),
         ("steps a run", f"{job.progress.total // max(1, len(runs)):,}"),
         ("optimizer", f"{_rule(job.spec.optimizer)}, learning rate {job.spec.optimizer.learning_rate:g}"),
@@ -102,6 +104,12 @@ def show(reference: Reference, as_json: Json = False) -> None:
             facts.add_row(Text(name, style="dim"), Text(str(value)))
     out.print(Group(Text(job.name or job.id, style="bold"), facts, Text(), _table_of_runs(runs)))
     _warn(job)
+
+
+def _data(dataset: Dataset) -> str:
+    if isinstance(dataset, Uploaded) and dataset.found is not None:
+        return f"{dataset.id}, {dataset.found.task} of {dataset.found.target}"
+    return dataset.kind
 
 
 def _rule(optimizer: Optimizer) -> str:

@@ -38,15 +38,16 @@ class Uploaded(_Stored):
 
     Of a table, numbers and dates are inputs of their own, booleans are 0 and 1, and a category is one input for each of
     its values that some training row has, one for all others ("unseen"), and zeros up to the number that the rows
-    outside of the sealed ones could need. Text is left out. What is fitted — means, deviations, values — is fitted on
-    the training rows of each run, and stored with its weights.
+    outside of the sealed ones could need. Text is left out. What is fitted (means, deviations, values) is fitted on the
+    training rows of each run, and stored with its weights.
     """
 
     kind: Literal["uploaded"] = "uploaded"
     id: str = Field(min_length=1, max_length=200)
     """Its id, or its name."""
     target: ColumnName | None = None
-    """The column to predict; left out: the one called target, label or y, or else the last one."""
+    """The column to predict; left out: the one called target, label or y, or else the last one that is not
+    text."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """"auto" takes categories, booleans and whole numbers of at most 20 values for classes."""
     features: tuple[ColumnName, ...] | None = Field(None, min_length=1, max_length=10_000)
@@ -59,7 +60,7 @@ class Uploaded(_Stored):
     channels: Literal[1, 3] | None = None
     """Of images: 1 turns colours to gray (0.299 R + 0.587 G + 0.114 B), 3 repeats gray; left out: as they are."""
     found: Found | None = None
-    """Filled in by the service; what is given here has to agree with it."""
+    """Filled in by the service, whatever is given here."""
 
     @property
     def shape(self) -> DatasetShape:

@@ -1,17 +1,21 @@
-"""A service small enough to hold in one's hand: it answers what a test has laid out, over real HTTP."""
+"""A service small enough to hold in one's hand: it answers what a test has laid out, over real HTTP. And a real one."""
 
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from api.app import create_app
 from descent import Client
+from models.settings import Settings
 from models.spec.job import JobSpec
+from tests.servers import Valkey, running_api
 
 
 @dataclass
@@ -116,6 +120,24 @@ def make_run(run_id: str = "run_1", **changes: Any) -> dict[str, Any]:
     }
 
 
+def make_dataset(dataset_id: str = "dataset_1", **changes: Any) -> dict[str, Any]:
+    return {
+        "id": dataset_id,
+        "name": "titanic",
+        "format": "csv",
+        "known": None,
+        "rows": 891,
+        "size": 60_302,
+        "sha256": "0123456789abcdef",
+        "created_at": "2026-01-02T03:04:05Z",
+        "layout": "table",
+        "columns": [],
+        "grid": [],
+        "notes": [],
+        **changes,
+    }
+
+
 def make_page(*items: Any, next_after: str | None = None) -> dict[str, Any]:
     return {"data": list(items), "has_more": next_after is not None, "next_after": next_after}
 
@@ -141,8 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self) -> None:
         address = urlsplit(self.path)
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = json.loads(content) if content else None
         headers = {name.lower(): value for name, value in self.headers.items()}
+        is_json = headers.get("content-type", "application/json") == "application/json"
+        body = (json.loads(content) if is_json else content) if content else None
         request = Request(self.command, address.path, parse_qsl(address.query), headers, body)
         answer = self.service.answer(request)
         if answer.hang_up:
@@ -182,4 +205,25 @@ def service() -> Iterator[Service]:
 @pytest.fixture
 def client(service: Service) -> Iterator[Client]:
     with Client(service.url, patience_seconds=5) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def lasting_url(valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API itself, one for the whole session: tests must not mind what others have uploaded."""
+    folder = tmp_path_factory.mktemp("lasting")
+    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
+    settings = Settings(
+        database_url=f"sqlite:///{folder / 'descent.sqlite3'}",
+        broker_url=valkey.broker_url(),
+        metrics_url=valkey.metrics_url(),
+        storage_url=str(folder / "storage"),
+    )
+    with running_api(create_app(settings)) as url:
+        yield url
+
+
+@pytest.fixture
+def at_the_api(lasting_url: str) -> Iterator[Client]:
+    with Client(lasting_url, patience_seconds=5) as client:
         yield client

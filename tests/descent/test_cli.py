@@ -198,12 +198,17 @@ def test_every_command_explains_itself_and_can_speak_json() -> None:
         "cancel",
         "retry",
         "components",
+        "datasets upload",
+        "datasets list",
+        "datasets show",
+        "datasets delete",
+        "predict",
         "up",
         "demo",
         "version",
     )
     for command in commands:
-        told = descent(command, "--help")
+        told = descent(*command.split(), "--help")
         assert told.exit_code == 0
         assert "--json" in told.stdout
 

@@ -195,7 +195,7 @@ def test_the_address_comes_from_the_caller_then_the_environment_then_the_local_s
 def test_the_client_brings_no_heavy_library_along() -> None:
     question = (
         "import sys, json, descent, descent.cli;"
-        "heavy = ('torch', 'fastapi', 'pandas', 'numpy', 'sqlalchemy', 'celery');"
+        "heavy = ('torch', 'fastapi', 'pyarrow', 'pandas', 'numpy', 'sqlalchemy', 'celery');"
         "print(json.dumps([name for name in heavy if name in sys.modules]))"
     )
     told = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
