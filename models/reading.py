@@ -4,7 +4,7 @@ It goes by the description alone and never looks at the rows, so that it costs n
 host. What it counts of the values of a category spares the sealed rows, as everything does that reaches a network.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from models.spec.evaluation import Evaluation
@@ -99,12 +99,17 @@ def read(description: Description, dataset: Uploaded, evaluation: Evaluation) ->
     )
 
 
+def likely_target(columns: Sequence[Column]) -> int:
+    """The place of the column that is predicted where nobody says which."""
+    usable = [place for place, column in enumerate(columns) if column.type != "text"]
+    usual = [place for wanted in USUAL_TARGETS for place in usable if columns[place].name.lower() == wanted]
+    return next(iter([*usual, *reversed(usable)]), len(columns) - 1)
+
+
 def _target(description: Description, dataset: Uploaded) -> int:
     names = [column.name for column in description.columns]
     if dataset.target is None:
-        usual = [names.index(name) for wanted in USUAL_TARGETS for name in names if name.lower() == wanted]
-        told = [place for place, column in enumerate(description.columns) if column.type != "text"]
-        return next(iter([*usual, *reversed(told)]), len(names) - 1)
+        return likely_target(description.columns)
     if dataset.target not in names:
         raise Misreading("/dataset/target", f'there is no column "{dataset.target}": there are {_listed(names)}')
     return names.index(dataset.target)

@@ -106,7 +106,13 @@ def test_a_spec_is_validated_with_what_it_takes_its_data_for(table: Path) -> Non
     assert descent("datasets", "upload", str(table), "--name", "validated").exit_code == 0
     spec = table.with_name("spec.json")
     spec.write_text(
-        json.dumps({"dataset": {"kind": "uploaded", "id": "validated", "missing": "impute"}, "optimizer": "adam"}),
+        json.dumps(
+            {
+                "dataset": {"kind": "uploaded", "id": "validated", "missing": "impute"},
+                "optimizer": "adam",
+                "batch_size": "full",
+            }
+        ),
         encoding="utf-8",
     )
     told = descent("validate", str(spec))

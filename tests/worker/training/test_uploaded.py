@@ -14,11 +14,13 @@ from models.reading import Misreading, read
 from models.sealing import sealing_order
 from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
+from models.spec.plan import plan
 from models.spec.uploads import Uploaded
 from tests.worker.training.conftest import Train
 from tests.worker.training.torch_networks import torch_network
 from tests.worker.training.uploads import images, settled, table
-from worker.training import cohort_data, splits
+from worker.training import cohort_data, datasets, networks, splits
+from worker.training.cost import cohort_limit, streams
 from worker.training.predictor import Predictor
 from worker.training.randomness import Member
 from worker.training.raw_rows import RefusedRow
@@ -284,8 +286,6 @@ def test_every_network_is_found_again_in_its_weights(dataset: str, network: Any,
     heard = train_runs(spec, [Member(0, 0)])
     stored = heard.endings[0].predictions
     assert stored is not None
-    from worker.training import datasets
-
     rows = datasets.load(spec.dataset).inputs[stored["rows"][:100]]
     said = Predictor(spec, *weights_of(spec, heard)).predict(rows.tolist())
     np.testing.assert_allclose(said.outputs, stored["outputs"][:100], rtol=1e-4, atol=1e-5)
@@ -372,8 +372,6 @@ def test_balanced_classes_weigh_the_same_as_torch_weighs_them(tmp_path: Path, tr
     weight = len(classes) / (2 * torch.bincount(classes))
     loss = torch.nn.CrossEntropyLoss(weight=weight, label_smoothing=0.1, reduction="sum")
     module = torch_network(spec)
-    from worker.training import networks
-
     built = networks.build(spec)
     module.load(built.named(torch.from_numpy(built.initial(0))))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
@@ -403,3 +401,33 @@ def test_stratified_splits_have_their_share_of_each_class(kind: str) -> None:
             assert abs((classes[part.validation] == number).sum() - share) < 1
         seen.add(tuple(part.validation))
     assert len(seen) == 5
+
+
+def test_what_does_not_fit_in_memory_is_read_from_disk(tmp_path: Path) -> None:
+    data = pictures(tmp_path, rows=2_000)
+    spec = settled(data, network="linear", batch_size=16)
+    counted = plan(spec)
+    assert counted.streamable_bytes == 4 * 1_600 * 64
+    assert counted.least_bytes == counted.memory_bytes - counted.streamable_bytes
+    assert not streams(spec, counted.memory_bytes)
+    assert streams(spec, counted.memory_bytes - 1)
+    # Whoever reads from disk has room for more company than their rows would leave.
+    assert cohort_limit(spec, device="cpu", threads=1, memory_bytes=counted.memory_bytes) == 1
+    few = 2 * counted.least_bytes
+    assert few < counted.memory_bytes
+    assert cohort_limit(spec, device="cpu", threads=1, memory_bytes=few) == 2
+    whole = spec.model_copy(update={"batch_size": "full"})
+    assert not streams(whole, 1)
+
+
+def test_a_published_set_trains_under_its_name(tmp_path: Path, train_runs: Train) -> None:
+    draws = np.random.default_rng(3)
+    labels = draws.integers(0, 10, 70_000)
+    pixels = draws.integers(0, 100, (70_000, 1, 28, 28), dtype=np.uint8)
+    pixels[np.arange(70_000), 0, labels * 2, 14] = 255
+    data = images(tmp_path, pixels, [str(label) for label in labels])
+    spec = JobSpec.model_validate(
+        {"dataset": "mnist", "network": "linear", "optimizer": {"kind": "adam"}, "budget": {"steps": 300}}
+    )
+    heard = train_runs(spec, [0], stored=data)
+    assert heard.values(0, "validation_accuracy")[-1] > 0.5
