@@ -26,6 +26,7 @@ DISK_FULL = 75
 
 _TOLD_BYTES = 4096
 """Of what a child complained, that go into the log."""
+_OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "Out of memory", "Cannot allocate memory", "can't start new thread")
 _SIGXCPU = getattr(signal, "SIGXCPU", None)
 
 
@@ -59,7 +60,7 @@ def parse_in_child(upload: Path, folder: Path, options: Options, limits: Limits)
 
 def _run(words: bytes, folder: Path, seconds: float, complaints: BinaryIO) -> int:
     """The exit code of a child; a negative one is the signal that ended it."""
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-P", "-s", "-m", "api.parsing"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -67,15 +68,14 @@ def _run(words: bytes, folder: Path, seconds: float, complaints: BinaryIO) -> in
         cwd=folder,
         env=_environment(),
         start_new_session=True,
-    )
-    try:
-        child.communicate(words, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        raise _too_slow() from None
-    finally:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
+    ) as child:
+        try:
+            child.communicate(words, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise _too_slow() from None
+        finally:
+            if child.poll() is None:
+                child.kill()
     return child.returncode
 
 
@@ -103,7 +103,7 @@ def _death(code: int, complaints: BinaryIO, folder: Path) -> Exception:
     complaints.seek(max(0, size - _TOLD_BYTES))
     told = complaints.read().decode("utf-8", "replace")
     log.warning("parser_died", code=code, stderr=told)
-    if "bad_alloc" in told or "MemoryError" in told:
+    if any(words in told for words in _OUT_OF_MEMORY):
         return too_much_memory()
     return Refused(
         "unreadable", "the parser could not cope with this file: check that it opens elsewhere, save it anew"

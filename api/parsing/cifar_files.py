@@ -9,7 +9,7 @@ import numpy as np
 
 from api.parsing.archives import Archive, content, opened, visible
 from api.parsing.contract import Parsed, Refused, short
-from api.parsing.grids import Grid, Labels, write_grid
+from api.parsing.grids import LONGEST_CLASS, Grid, Labels, write_grid
 from api.parsing.inflating import write_chunks
 from api.parsing.known import digest, known_set
 from api.parsing.matrices import Matrix, row_blocks
@@ -147,7 +147,9 @@ def _rows(batch: _Batch, which: _Set) -> Matrix:
 def _names(text: str, which: _Set) -> list[str]:
     """The names of the classes, if there is one for each."""
     names = [line.strip() for line in text.splitlines() if line.strip()]
-    fits = len(names) == len(set(names)) == which.classes and all(len(name) <= 200 for name in names)
+    fits = len(names) == len(set(names)) == which.classes and all(
+        len(name) <= LONGEST_CLASS and "\0" not in name for name in names
+    )
     return names if fits else []
 
 

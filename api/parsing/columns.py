@@ -22,7 +22,7 @@ _LISTED_INTEGERS = 100
 _EXACT = 2**53
 _LONGEST_CATEGORY = 200
 _SHOWN_CHARACTERS = 100
-_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+_A_DAY = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,10 @@ def read_column(name: str, cells: pa.ChunkedArray, sealing: Sealing, limits: Lim
         return _numbers(name, _plain(wide, np.nan), missing)
     if kinds.is_decimal(kind):
         return _numbers(name, _plain(cells.cast(pa.float64()), np.nan), missing)
-    if kinds.is_date(kind):
-        days = cells.cast(pa.date32()).cast(pa.int32())
-        return _dates(name, _plain(days, 0), 1, "D", missing)
-    if kinds.is_timestamp(kind):
-        return _dates(name, _plain(cells.cast(pa.int64()), 0), _DAY[kind.unit], kind.unit, missing)
+    if kinds.is_date(kind) or kinds.is_timestamp(kind):
+        return _dates(name, cells, missing)
     if kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_string_view(kind):
-        return _text(name, cells, missing, sealing, limits)
+        return _text(name, cells.cast(pa.large_string()), missing, sealing, limits)
     raise Refused(
         "column_type",
         f"column {short(name)} is of type {short(str(kind))}: store it as numbers, booleans, dates or text",
@@ -162,15 +159,20 @@ def _integers(name: str, numbers: Numbers, missing: Mask | None, sealing: Sealin
     return Cells(column, numbers, missing, _shown(numbers, missing, int), "; ".join(notes) or None)
 
 
-def _dates(name: str, numbers: Numbers, per_day: int, unit: str, missing: Mask | None) -> Cells:
-    def show(number: int) -> str:
-        if unit == "D":
-            return str(np.datetime64(number, "D"))
-        return str(np.datetime64(number // (per_day // 86_400), "s"))
+def _dates(name: str, cells: pa.ChunkedArray, missing: Mask | None) -> Cells:
+    kind = cells.type
+    unit = "D" if kinds.is_date32(kind) else "ms" if kinds.is_date64(kind) else kind.unit
+    counts = _plain(cells.cast(pa.int32() if unit == "D" else pa.int64()), 0)
+    per_day = _A_DAY[unit]
 
-    days = numbers / per_day
+    def show(count: int) -> str:
+        if unit == "D":
+            return str(np.datetime64(count, "D"))
+        return str(np.datetime64(count // (per_day // _A_DAY["s"]), "s"))
+
+    days = counts / per_day
     column = Column(name=name, type="date", missing=_count(missing), **_moments(_present(days, missing)))
-    return Cells(column, days, missing, _shown(numbers, missing, show))
+    return Cells(column, days, missing, _shown(counts, missing, show))
 
 
 def _text(name: str, cells: pa.ChunkedArray, missing: Mask | None, sealing: Sealing, limits: Limits) -> Cells:
@@ -178,8 +180,10 @@ def _text(name: str, cells: pa.ChunkedArray, missing: Mask | None, sealing: Seal
     present = len(cells) - _count(missing)
     if not present:
         return _numbers(name, np.full(len(cells), np.nan), None)
-    encoded = cells.cast(pa.large_string()).dictionary_encode().combine_chunks()
+    encoded = cells.dictionary_encode().combine_chunks()
     distinct = encoded.dictionary
+    if pc.any(pc.match_substring(distinct, "\0")).as_py():
+        raise Refused("nul", f"column {short(name)} holds a NUL character, which no database stores: take it out")
     check_formulas(name, distinct, cells)
     kind = _text_kind(distinct, present, limits)
     if kind == "text":

@@ -51,7 +51,12 @@ class Parsed:
 
 
 class Refused(Exception):
-    """An upload that cannot be taken: `detail` names the place and the remedy in one sentence."""
+    """An upload that cannot be taken: `detail` names the place and the remedy in one sentence.
+
+    `code` is one of empty, too_large, too_slow, bomb, unreadable, unknown_format, wrong_format, unsafe_archive; of text
+    and tables not_utf8, nul, line_too_long, ragged, column_names, column_type, formula, not_finite; of arrays and grids
+    pickled, array_type, shape, members, lengths, labels.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)

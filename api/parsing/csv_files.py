@@ -1,6 +1,5 @@
 """Tables as text: cells between commas, semicolons or tabs, gzipped or not."""
 
-import contextlib
 import csv
 import re
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.types as kinds
 
+from api.parsing.arrow_errors import raise_if_out_of_memory
 from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.inflating import GZIP, gunzipped, write_chunks
 from api.parsing.tables import check_columns, check_names, check_rows, given_names, write_table
@@ -111,17 +111,24 @@ class _Ragged:
 def _table(path: Path, layout: _Layout, limits: Limits) -> pa.Table:
     ragged = _Ragged()
     try:
-        return _read(path, layout, limits, ragged, threads=True)
-    except pa.ArrowInvalid as error:
-        if ragged.first is not None:
-            raise _ragged_row(path, layout, limits) from None
-        if "Empty CSV file" in str(error):
-            raise Refused("empty", "the file has no rows: upload one with data") from None
-        if "straddling" in str(error):
-            raise Refused("unreadable", "a row is too long, or a quote is opened and never closed") from None
-        raise Refused("unreadable", "the cells cannot be told apart: check that every quote is closed") from None
-    except pa.ArrowException:
-        raise Refused("unreadable", "the file cannot be read as a table: check its quotes and its columns") from None
+        return _read(path, layout, limits, ragged)
+    except pa.ArrowException as error:
+        if (row := ragged.first) is not None:
+            raise Refused(
+                "ragged",
+                f"row {row.number - layout.header:,} has {row.actual_columns:,} cells where {row.expected_columns:,} "
+                f"are expected: {short(row.text)}",
+            ) from None
+        raise_if_out_of_memory(error)
+        raise _unreadable(str(error)) from None
+
+
+def _unreadable(words: str) -> Refused:
+    if "Empty CSV file" in words:
+        return Refused("empty", "the file has no rows: upload one with data")
+    if "straddling" in words:
+        return Refused("unreadable", "a row is too long, or a quote is opened and never closed: close every quote")
+    return Refused("unreadable", "the cells cannot be told apart: check that every quote is closed")
 
 
 def _check_last_cell(table: pa.Table, path: Path) -> None:
@@ -131,28 +138,15 @@ def _check_last_cell(table: pa.Table, path: Path) -> None:
         raise Refused("unreadable", f"a quote is opened and never closed before {short(last)}: close it")
 
 
-def _ragged_row(path: Path, layout: _Layout, limits: Limits) -> Refused:
-    """Only a reader that goes from the top to the bottom knows the number of a row."""
-    ragged = _Ragged()
-    with contextlib.suppress(pa.ArrowInvalid):
-        _read(path, layout, limits, ragged, threads=False)
-    row = ragged.first
-    assert row is not None
-    return Refused(
-        "ragged",
-        f"row {row.number - layout.header:,} has {row.actual_columns:,} cells where {row.expected_columns:,} are "
-        f"expected: {short(row.text)}",
-    )
-
-
-def _read(path: Path, layout: _Layout, limits: Limits, ragged: _Ragged, threads: bool) -> pa.Table:
+def _read(path: Path, layout: _Layout, limits: Limits, ragged: _Ragged) -> pa.Table:
     block = max(_BLOCK_BYTES, min(_LARGEST_BLOCK, len(layout.names) * _BLOCK_BYTES_PER_COLUMN), 2 * limits.line_bytes)
     # Opened here, since arrow would go by the ending of a file's name.
     with pa.OSFile(str(path)) as file:
         return arrow_csv.read_csv(
             file,
             arrow_csv.ReadOptions(
-                use_threads=threads,
+                # Threads do not know the numbers of rows, and may wait for one another when memory ends.
+                use_threads=False,
                 block_size=block,
                 skip_rows=int(layout.header),
                 column_names=layout.names,

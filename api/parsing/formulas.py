@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 
 from api.parsing.contract import Refused, short
 
-_FORMULA = r"^(?:[=@]|[+\-]).+"
+_FORMULA = r"(?s)^[=@+\-].+"
 _NUMBER_LIKE = (
     r"(?i)^[+\-]\s?[$€£¥]?\s?(?:[0-9][0-9.,_' ]*|\.[0-9]+)(?:e[+\-]?[0-9]+)?\s?[%$€£¥]?$|^[+\-](?:inf|infinity|nan)$"
 )

@@ -15,6 +15,9 @@ from api.parsing.upload import Upload
 from api.parsing.values import Sealing, distinct_integers
 from models.stored import ROWS, TARGETS, Column, Description, Preview
 
+LONGEST_CLASS = 200
+"""Characters of a class's name."""
+
 _LISTED_INTEGERS = 100
 _TARGET = "label"
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from api.parsing.archives import Archive, content, opened, visible
 from api.parsing.contract import Limits, Parsed, Refused, short
-from api.parsing.grids import Grid, Labels, write_grid
-from api.parsing.matrices import Matrix, check_size
+from api.parsing.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.matrices import Matrix, check_size, row_blocks
 from api.parsing.members import Member
 from api.parsing.pixels import careful_pillow, header, pixels
 from api.parsing.tables import check_rows
@@ -19,9 +19,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg")
 
 _OTHER_IMAGES = (".gif", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".avif", ".svg")
 _LARGEST_GUESS = 64
-_TOGETHER = 64
-"""Images of a block."""
-_LONGEST_CLASS = 200
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,8 @@ def _images(archive: Archive) -> tuple[list[Member], list[str]]:
         raise Refused("empty", "the archive holds no PNG or JPEG images: pack folders of them")
     notes = []
     if others:
-        notes.append(f"{len(others):,} files that are no images were left out, {short(others[0].name)} among them")
+        and_more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
+        notes.append(f"left out, for they are no images: {short(others[0].name)}{and_more}")
     return sorted(images, key=lambda member: member.name), notes
 
 
@@ -91,8 +89,8 @@ def _classes(members: Sequence[Member]) -> tuple[list[str], list[int]]:
     for member, path in zip(members, paths, strict=True):
         if len(path) != 2:
             raise Refused("labels", f"{short(member.name)} lies in no folder of a class: pack images as class/name.png")
-        if len(path[0]) > _LONGEST_CLASS:
-            raise Refused("labels", f"a folder's name has more than {_LONGEST_CLASS} characters: shorten it")
+        if len(path[0]) > LONGEST_CLASS:
+            raise Refused("labels", f"a folder's name has more than {LONGEST_CLASS} characters: shorten it")
     folders = [path[0] for path in paths]
     names = sorted(set(folders))
     if len(names) < 2:
@@ -115,10 +113,8 @@ def _found(archive: Archive, members: Sequence[Member], upload: Upload) -> _Foun
 
 
 def _blocks(archive: Archive, members: Sequence[Member], found: _Found, limits: Limits) -> Iterator[Matrix]:
-    for first in range(0, len(members), _TOGETHER):
+    width, height = found.size
+    for some in row_blocks(len(members), width * height * (1 if found.grey else 3)):
         yield np.stack(
-            [
-                pixels(content(archive, member), member.name, found.size, found.grey, limits)
-                for member in members[first : first + _TOGETHER]
-            ]
+            [pixels(content(archive, member), member.name, found.size, found.grey, limits) for member in members[some]]
         )

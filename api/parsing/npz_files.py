@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from api.parsing.archives import Archive, opened, visible
 from api.parsing.arrays import StoredArray, stored_array
 from api.parsing.contract import Limits, Parsed, Refused, short
-from api.parsing.grids import Grid, Labels, write_grid
+from api.parsing.grids import LONGEST_CLASS, Grid, Labels, write_grid
 from api.parsing.inflating import write_chunks
 from api.parsing.matrices import Matrix, row_blocks
 from api.parsing.npy_files import matrix_columns
@@ -169,5 +169,7 @@ def _labels(labels: NDArray[Any], limits: Limits) -> Labels:
         names, places = np.unique(labels, return_inverse=True)
         if len(names) > limits.classes:
             raise Refused("too_large", f"more than {limits.classes:,} classes exceed the limit: upload fewer of them")
+        if any(len(name) > LONGEST_CLASS or "\0" in name for name in names.tolist()):
+            raise Refused("labels", f"a class's name holds NUL or more than {LONGEST_CLASS} characters: shorten it")
         return Labels(places, tuple(names.tolist()))
     return Labels(labels.astype(np.uint8) if labels.dtype.kind == "b" else labels)

@@ -3,6 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from api.parsing.arrow_errors import raise_if_out_of_memory
 from api.parsing.contract import Parsed, Refused
 from api.parsing.tables import check_columns, check_rows, write_table
 from api.parsing.upload import Upload
@@ -19,13 +20,12 @@ def read_parquet(upload: Upload) -> Parsed:
         # Opened here, since arrow would take a path for more than that.
         with pa.OSFile(str(upload.path)) as source, pq.ParquetFile(source) as file:
             _check(file.metadata, upload)
-            table = file.read()
+            table = file.read(use_threads=False)
         table.validate(full=True)
-    except MemoryError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError):
+        names, columns = table.column_names, table.columns
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        raise_if_out_of_memory(error)
         raise Refused("unreadable", "the Parquet file is damaged or incomplete: write it again") from None
-    names, columns = table.column_names, table.columns
     del table
     return write_table(upload, "parquet", names, columns)
 

@@ -42,11 +42,14 @@ def sniffed(upload: Upload) -> Format | Literal["archive"]:
     """
     if upload.path.stat().st_size == 0:
         raise Refused("empty", "the file is empty: upload one with data")
-    head = _head(upload.path)
+    head, gzipped = _head(upload.path)
     for beginning, words in _OTHERS.items():
         if head.startswith(beginning):
             raise Refused("unknown_format", f"the file is {words}")
-    if head.startswith(b"PAR1") and head[4:5] not in _AFTER_A_NAME:
+    parquet = head.startswith(b"PAR1") and head[4:5] not in _AFTER_A_NAME
+    if gzipped and (parquet or head.startswith(MAGIC) or head[:4] in ZIP):
+        raise Refused("unknown_format", "the file need not be gzipped: upload it as it was before")
+    if parquet:
         return "parquet"
     if head.startswith(MAGIC):
         return "npy"
@@ -65,14 +68,14 @@ def packed(upload: Upload) -> Format:
         return _packed(archive)
 
 
-def _head(path: Path) -> bytes:
-    """The first bytes of a file, of what is inside where it is gzipped."""
+def _head(path: Path) -> tuple[bytes, bool]:
+    """The first bytes of a file, of what is inside where it is gzipped; and whether it is."""
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if not head.startswith(GZIP):
-        return head
+        return head, False
     try:
-        return zlib.decompressobj(31).decompress(head, _HEAD)
+        return zlib.decompressobj(31).decompress(head, _HEAD), True
     except zlib.error:
         raise Refused("unreadable", "the file is damaged gzip data: pack it again") from None
 

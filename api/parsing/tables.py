@@ -27,6 +27,8 @@ def check_names(names: Sequence[str], limits: Limits) -> None:
             raise Refused("column_names", f"column {number:,} has no name: write one into the first line")
         if len(name) > _LONGEST_NAME:
             raise Refused("column_names", f"the name of column {number:,} has more than {_LONGEST_NAME} characters")
+        if "\0" in name:
+            raise Refused("nul", f"the name of column {number:,} holds a NUL character: rename it")
         if name in seen:
             raise Refused("column_names", f"two columns are called {short(name)}: rename one")
         seen.add(name)

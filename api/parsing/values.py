@@ -65,7 +65,9 @@ def distinct_integers(numbers: Numbers) -> Numbers:
     low, high = int(numbers.min()), int(numbers.max())
     if high - low < min(_SMALL_SPAN, 16 * len(numbers) + 1024):
         return (np.flatnonzero(np.bincount(offsets(numbers, low))).astype(object) + low).astype(numbers.dtype)
-    return np.unique(numbers)
+    ordered = np.sort(numbers)
+    different: Numbers = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    return different
 
 
 def offsets(numbers: Numbers, low: int) -> NDArray[np.int64]:
