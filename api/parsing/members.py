@@ -1,6 +1,7 @@
 """A file in an archive, and what its name and kind may be."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -17,13 +18,6 @@ class Member:
     name: str
     size: int
     """In bytes, as the archive says."""
-    start: int
-    """Where its header lies (zip) or its content (tar)."""
-    compressed: int
-    method: int = 0
-    checksum: int = 0
-    end: int = 0
-    """Of a zip: where the next thing begins."""
 
 
 def checked_name(name: str) -> str:
@@ -53,12 +47,12 @@ def check_count(count: int, limits: Limits) -> None:
         raise Refused("too_large", f"the archive has more than {limits.entries:,} entries: upload a part of it")
 
 
-def check_distinct(members: list[Member]) -> None:
+def check_distinct(names: Iterable[str]) -> None:
     seen: set[str] = set()
-    for member in members:
-        if member.name in seen:
-            raise Refused("unsafe_archive", f"the archive holds {short(member.name)} twice: pack it again")
-        seen.add(member.name)
+    for name in names:
+        if name in seen:
+            raise Refused("unsafe_archive", f"the archive holds {short(name)} twice: pack it again")
+        seen.add(name)
 
 
 def special_file(name: str) -> Refused:
