@@ -147,8 +147,8 @@ def first_rows(preview: DatasetPreview, width: int) -> RenderableType:
     """The first rows, with as many columns as the terminal is wide for."""
     rows = [[_cell(value) for value in row] for row in preview.rows[:MOST_ROWS]]
     widths = [
-        min(_WIDEST_CELL, max(len(name), *(len(row[place]) for row in rows)))
-        for place, name in enumerate(preview.columns)
+        min(_WIDEST_CELL, max(len(column.name), *(len(row[place]) for row in rows)))
+        for place, column in enumerate(preview.columns)
         if rows
     ]
     shown, taken = 0, 0
@@ -156,10 +156,14 @@ def first_rows(preview: DatasetPreview, width: int) -> RenderableType:
         taken += widths[shown] + _GAP
         shown += 1
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, name in enumerate(preview.columns[:shown]):
+    for place, column in enumerate(preview.columns[:shown]):
         is_number = all(isinstance(row[place], int | float | None) for row in preview.rows[:MOST_ROWS])
         table.add_column(
-            Text(name), no_wrap=True, overflow="ellipsis", width=widths[place], justify="right" if is_number else "left"
+            Text(column.name),
+            no_wrap=True,
+            overflow="ellipsis",
+            width=widths[place],
+            justify="right" if is_number else "left",
         )
     for row in rows:
         table.add_row(*(Text(cell) for cell in row[:shown]))

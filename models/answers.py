@@ -335,9 +335,10 @@ class Dataset(DatasetSummary):
 class DatasetPreview(Answer):
     """A look into an uploaded data set."""
 
-    columns: list[str]
+    columns: list[Column]
+    """The first hundred, with what they hold."""
     rows: list[list[Any]]
-    """The first rows."""
+    """The first rows, a cell for each of these columns."""
     thumbnails: list[dict[str, str]]
     """Images: their `label`, and `png`, the file in base64."""
 

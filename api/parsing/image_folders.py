@@ -27,7 +27,7 @@ class _Found:
 
     size: tuple[int, int]
     """Width and height."""
-    grey: bool
+    gray: bool
     note: str | None = None
 
 
@@ -48,7 +48,7 @@ def read_images(upload: Upload) -> Parsed:
         found = _found(archive, members, upload)
         if found.note:
             notes.append(found.note)
-        (width, height), channels = found.size, 1 if found.grey else 3
+        (width, height), channels = found.size, 1 if found.gray else 3
         check_size((len(members), channels * height * width), "uint8", limits)
         return write_grid(
             upload,
@@ -101,20 +101,20 @@ def _classes(members: Sequence[Member]) -> tuple[list[str], list[int]]:
 
 def _found(archive: Archive, members: Sequence[Member], upload: Upload) -> _Found:
     headers = [header(content(archive, member), member.name, upload.limits) for member in members]
-    sizes, grey = {size for size, _ in headers}, all(is_grey for _, is_grey in headers)
+    sizes, gray = {size for size, _ in headers}, all(is_gray for _, is_gray in headers)
     side = upload.options.image_size
     if side is None and len(sizes) == 1:
-        return _Found(sizes.pop(), grey)
+        return _Found(sizes.pop(), gray)
     if side is None:
         side = min(_LARGEST_GUESS, median_low(length for size, _ in headers for length in size))
-        return _Found((side, side), grey, f"images of several sizes were resized to {side} x {side}")
+        return _Found((side, side), gray, f"images of several sizes were resized to {side} x {side}")
     resized = sizes != {(side, side)}
-    return _Found((side, side), grey, f"images were resized to {side} x {side}" if resized else None)
+    return _Found((side, side), gray, f"images were resized to {side} x {side}" if resized else None)
 
 
 def _blocks(archive: Archive, members: Sequence[Member], found: _Found, limits: Limits) -> Iterator[Matrix]:
     width, height = found.size
-    for some in row_blocks(len(members), width * height * (1 if found.grey else 3)):
+    for some in row_blocks(len(members), width * height * (1 if found.gray else 3)):
         yield np.stack(
-            [pixels(content(archive, member), member.name, found.size, found.grey, limits) for member in members[some]]
+            [pixels(content(archive, member), member.name, found.size, found.gray, limits) for member in members[some]]
         )

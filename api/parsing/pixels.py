@@ -11,7 +11,7 @@ from PIL import Image
 
 from api.parsing.contract import Limits, Refused, short
 
-_GREY = ("1", "L", "LA", "I", "I;16")
+_GRAY = ("1", "L", "LA", "I", "I;16")
 _DEEP = ("I", "I;16")
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
@@ -33,17 +33,17 @@ def careful_pillow(limits: Limits) -> Iterator[None]:
 
 
 def header(data: bytes, name: str, limits: Limits) -> tuple[tuple[int, int], bool]:
-    """Width and height of an image, and whether it is grey; nothing is decoded.
+    """Width and height of an image, and whether it is gray; nothing is decoded.
 
     Raises:
         Refused: if it is neither PNG nor JPEG, or has too many pixels.
 
     """
     with _opened(data, name, limits) as image:
-        return image.size, image.mode in _GREY
+        return image.size, image.mode in _GRAY
 
 
-def pixels(data: bytes, name: str, size: tuple[int, int], grey: bool, limits: Limits) -> Pixels:
+def pixels(data: bytes, name: str, size: tuple[int, int], gray: bool, limits: Limits) -> Pixels:
     """An image decoded and resized, flattened channel by channel.
 
     Raises:
@@ -52,7 +52,7 @@ def pixels(data: bytes, name: str, size: tuple[int, int], grey: bool, limits: Li
     """
     with _opened(data, name, limits) as image:
         try:
-            plain = _plain(image, grey)
+            plain = _plain(image, gray)
             if plain.size != size:
                 plain = plain.resize(size, Image.Resampling.LANCZOS)
         except MemoryError:
@@ -61,7 +61,7 @@ def pixels(data: bytes, name: str, size: tuple[int, int], grey: bool, limits: Li
         except Exception:
             raise _damaged(name) from None
     array: Pixels = np.asarray(plain)
-    return array.ravel() if grey else array.transpose(2, 0, 1).ravel()
+    return array.ravel() if gray else array.transpose(2, 0, 1).ravel()
 
 
 @contextmanager
@@ -83,15 +83,15 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
         yield image
 
 
-def _plain(image: Image.Image, grey: bool) -> Image.Image:
-    """The same image in grey or in colours, on white where it is transparent."""
+def _plain(image: Image.Image, gray: bool) -> Image.Image:
+    """The same image in gray or in colours, on white where it is transparent."""
     image.load()
     if image.mode in _DEEP:
         image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
     if image.mode in _ALPHA or "transparency" in image.info:
         seen = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)
-    return image.convert("L" if grey else "RGB")
+    return image.convert("L" if gray else "RGB")
 
 
 def _too_many_pixels(name: str, limits: Limits) -> Refused:

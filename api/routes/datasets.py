@@ -144,10 +144,12 @@ def get_dataset(dataset_id: str, service: ServiceNeeded) -> answers.Dataset:
 
 @router.get("/{dataset_id}/preview", summary="Look into a data set", responses=declared(NOT_FOUND))
 def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPreview:
-    """Its first rows, or some of its images."""
+    """Its columns with type, empty cells, range and values, its first rows, and some of its images."""
     with service.database.read() as session:
-        preview = Preview.model_validate(_find(session, dataset_id).preview)
-    return answers.DatasetPreview(**preview.model_dump())
+        dataset = _find(session, dataset_id)
+    preview, described = Preview.model_validate(dataset.preview), Description.model_validate(dataset.description)
+    columns = list(described.columns[: len(preview.columns)])
+    return answers.DatasetPreview(columns=columns, rows=preview.rows, thumbnails=preview.thumbnails)
 
 
 @router.delete(

@@ -37,7 +37,7 @@ def test_an_upload_is_described_listed_and_looked_into(api: httpx2.Client) -> No
     listed = api.get("/v1/datasets").json()["data"]
     assert [one["id"] for one in listed] == [made["id"]]
     preview = api.get("/v1/datasets/heights/preview").json()
-    assert preview["columns"] == ["height", "color", "label"]
+    assert preview["columns"] == made["columns"]
     assert preview["rows"] == [[1.5, "red", 0], [2.5, "blue", 1], [None, "red", 0], [4.5, "blue", 1]]
 
 

@@ -11,6 +11,7 @@ from descent import dataset_tables, suggestion
 from descent.cli import app
 from descent.sending import SendingDisplay
 from models.answers import Dataset, DatasetPreview
+from models.stored import Column
 from tests.descent.conftest import Answer, Service, make_dataset, make_page
 
 ROWS = [f"{place},{'' if place % 4 else place / 2},{'xyz'[place % 3]},Name {place}" for place in range(40)]
@@ -59,7 +60,7 @@ def test_a_data_set_is_uploaded_listed_shown_and_deleted(table: Path) -> None:
         assert "Name 9" in shown
     both = json.loads(descent("datasets", "show", "commands", "--json").stdout)
     assert both["dataset"]["columns"][1]["missing"] == 30
-    assert both["preview"]["columns"] == ["place", "half", "class", "name"]
+    assert [one["name"] for one in both["preview"]["columns"]] == ["place", "half", "class", "name"]
 
     assert descent("datasets", "delete", "commands").stdout == "commands is deleted.\n"
     gone = descent("datasets", "show", "commands")
@@ -146,7 +147,11 @@ def test_dates_are_shown_as_dates_and_wide_tables_as_far_as_they_fit() -> None:
     told = drawn(dataset_tables.contents(dataset), 60)
     assert "1970-01-01 … 1971-01-01 12:00" in told
     assert "and 10 more columns" in told
-    preview = DatasetPreview(columns=list("abcdefghij"), rows=[["a\nlong cell", *[None] * 9]] * 20, thumbnails=[])
+    preview = DatasetPreview(
+        columns=[Column(name=name, type="text", missing=0) for name in "abcdefghij"],
+        rows=[["a\nlong cell", *[None] * 9]] * 20,
+        thumbnails=[],
+    )
     told = drawn(dataset_tables.first_rows(preview, 20), 20)
     assert "a long cell" in told
     assert "more columns" in told

@@ -26,7 +26,7 @@ def test_a_table_is_uploaded_with_progress_and_looked_at(at_the_api: Client, tmp
     assert (dataset.name, dataset.rows, dataset.format) == ("ships", 61, "csv")
     assert [(column.name, column.missing) for column in dataset.columns] == [("age", 1), ("ticket", 0), ("alive", 0)]
     assert at_the_api.dataset("ships") == dataset
-    assert at_the_api.preview(dataset).columns == ["age", "ticket", "alive"]
+    assert [one.name for one in at_the_api.preview(dataset).columns] == ["age", "ticket", "alive"]
     assert dataset.id in [one.id for one in at_the_api.datasets(page_size=1)]
 
 

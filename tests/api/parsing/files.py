@@ -113,7 +113,7 @@ def image_of(pixels: Array | Image.Image, kind: str = "PNG") -> bytes:
     return file.getvalue()
 
 
-def grey(value: int, side: int = 4) -> bytes:
+def gray(value: int, side: int = 4) -> bytes:
     return image_of(np.full((side, side), value, np.uint8))
 
 

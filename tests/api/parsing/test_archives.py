@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.api.parsing.files import grey, npy_of, refused, take, tar_of, zip_of
+from tests.api.parsing.files import gray, npy_of, refused, take, tar_of, zip_of
 
-GOOD = {"cat/1.png": grey(1), "dog/1.png": grey(2)}
+GOOD = {"cat/1.png": gray(1), "dog/1.png": gray(2)}
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ GOOD = {"cat/1.png": grey(1), "dog/1.png": grey(2)}
     ["../cat/2.png", "cat/../../2.png", "/cat/2.png", "C:/2.png", "c:2.png", "cat\\2.png", "cat/" + "x" * 1100],
 )
 def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    refused(tmp_path, zip_of({**GOOD, name: grey(3)}), "unsafe_archive", "unsafe name")
-    refused(tmp_path, tar_of({**GOOD, name: grey(3)}), "unsafe_archive", "unsafe name")
-    refused(tmp_path, tar_of({**GOOD, name: grey(3)}, dialect=tarfile.GNU_FORMAT), "unsafe_archive", "unsafe name")
+    refused(tmp_path, zip_of({**GOOD, name: gray(3)}), "unsafe_archive", "unsafe name")
+    refused(tmp_path, tar_of({**GOOD, name: gray(3)}), "unsafe_archive", "unsafe name")
+    refused(tmp_path, tar_of({**GOOD, name: gray(3)}, dialect=tarfile.GNU_FORMAT), "unsafe_archive", "unsafe name")
 
 
 def test_a_name_with_nul_is_refused(tmp_path: Path) -> None:
-    data = zip_of({**GOOD, "cat/x2.png": grey(3)}).replace(b"cat/x2.png", b"cat/\x002.png")
+    data = zip_of({**GOOD, "cat/x2.png": gray(3)}).replace(b"cat/x2.png", b"cat/\x002.png")
     refused(tmp_path, data, "unsafe_archive", "unsafe name")
 
 
@@ -63,7 +63,7 @@ def test_sparse_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_dialect_of_tar_is_read(tmp_path: Path) -> None:
-    long = {f"{'top' * 30}/{kind}/{'ü' * 80}.png": grey(1) for kind in ("cat", "dog")}
+    long = {f"{'top' * 30}/{kind}/{'ü' * 80}.png": gray(1) for kind in ("cat", "dog")}
     for dialect in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
         for packed in ("", "gz"):
             found = take(tmp_path, tar_of(long, packed, dialect)).description
@@ -97,7 +97,7 @@ def test_members_that_share_bytes_are_refused(tmp_path: Path) -> None:
 
 
 def test_one_name_stands_for_one_member(tmp_path: Path) -> None:
-    data = zip_of({**GOOD, "dog/2.png": grey(1)}).replace(b"dog/2.png", b"dog/1.png")
+    data = zip_of({**GOOD, "dog/2.png": gray(1)}).replace(b"dog/2.png", b"dog/1.png")
     refused(tmp_path, data, "unsafe_archive", "dog/1.png twice")
 
 
@@ -174,7 +174,7 @@ def test_an_incomplete_zip_is_refused(tmp_path: Path, cut: int) -> None:
         (zip_of({"notes.txt": b"x"}), "unknown_format", "notes.txt"),
         (gzip.compress(zip_of(GOOD)), "unknown_format", "need not be gzipped"),
         (gzip.compress(npy_of(np.eye(2))), "unknown_format", "need not be gzipped"),
-        (grey(1), "unknown_format", "a single image"),
+        (gray(1), "unknown_format", "a single image"),
         (b"%PDF-1.7", "unknown_format", "PDF"),
         (b"\x89HDF\r\n", "unknown_format", "HDF5"),
         (b"SQLite format 3\0", "unknown_format", "a database"),

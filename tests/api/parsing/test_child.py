@@ -16,13 +16,13 @@ import pyarrow.csv as arrow_csv
 import pytest
 
 from api.parsing import Limits, Options, Refused, __main__, child, parse_in_child
-from tests.api.parsing.files import grey, npy_of, refused, rows, take, zip_of
+from tests.api.parsing.files import gray, npy_of, refused, rows, take, zip_of
 
 MEGABYTE = 1024**2
 
 
 def test_a_child_parses_as_this_process_does(tmp_path: Path) -> None:
-    for data in (b"a,b\n1,x\n2,y\n3,x\n\n", zip_of({"a/1.png": grey(1), "b/1.png": grey(2)})):
+    for data in (b"a,b\n1,x\n2,y\n3,x\n\n", zip_of({"a/1.png": gray(1), "b/1.png": gray(2)})):
         here = take(tmp_path, data)
         numbers = rows(tmp_path)
         assert take(tmp_path, data, parser=parse_in_child) == here
@@ -35,7 +35,7 @@ def test_a_child_says_why_it_refuses(tmp_path: Path) -> None:
 
 
 def test_options_and_limits_reach_the_child(tmp_path: Path) -> None:
-    images = zip_of({"a/1.png": grey(1), "b/1.png": grey(2)})
+    images = zip_of({"a/1.png": gray(1), "b/1.png": gray(2)})
     assert take(tmp_path, images, image_size=2, parser=parse_in_child).description.grid == (1, 2, 2)
     refused(tmp_path, "a\n1\n2\n", "too_large", "2 rows", rows=1, parser=parse_in_child)
 

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.parsing import Refused
-from tests.api.parsing.files import grey, idx_of, image_of, npy_of, npz_of, parquet_of, take, tar_of, zip_of
+from tests.api.parsing.files import gray, idx_of, image_of, npy_of, npz_of, parquet_of, take, tar_of, zip_of
 
 PAIR = {"a-images-idx3-ubyte": idx_of(np.ones((3, 2, 2))), "a-labels-idx1-ubyte": idx_of(np.array([1, 2, 1]))}
 IMAGES = {
-    "cat/1.png": grey(1),
+    "cat/1.png": gray(1),
     "dog/1.jpg": image_of(np.full((8, 8, 3), 9, np.uint8), "JPEG"),
     "dog/2.png": image_of(np.eye(5, dtype=np.uint8)),
 }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.api.parsing.files import Array, grey, image_of, refused, rows, take, tar_of, targets, zip_of
+from tests.api.parsing.files import Array, gray, image_of, refused, rows, take, tar_of, targets, zip_of
 
 RED = np.zeros((4, 4, 3), np.uint8)
 RED[..., 0] = 200
@@ -51,17 +51,17 @@ def test_folders_are_classes(tmp_path: Path) -> None:
 
 
 def test_colours_lie_one_after_the_other(tmp_path: Path) -> None:
-    found = take(tmp_path, zip_of({"a/1.png": image_of(coloured(1, 2, 3)), "b/1.png": grey(9)})).description
+    found = take(tmp_path, zip_of({"a/1.png": image_of(coloured(1, 2, 3)), "b/1.png": gray(9)})).description
     assert found.grid == (3, 4, 4)
     assert rows(tmp_path).tolist() == [[1] * 16 + [2] * 16 + [3] * 16, [9] * 48]
 
 
 def test_what_is_transparent_is_white(tmp_path: Path) -> None:
     half = image_of(coloured(0, 0, 0, 0))
-    grey_alpha = image_of(Image.new("LA", (4, 4), (7, 255)))
+    gray_alpha = image_of(Image.new("LA", (4, 4), (7, 255)))
     take(tmp_path, zip_of({"a/1.png": half, "b/1.png": image_of(coloured(5, 6, 7, 255))}))
     assert rows(tmp_path)[:, [0, 16, 32]].tolist() == [[255, 255, 255], [5, 6, 7]]
-    found = take(tmp_path, zip_of({"a/1.png": grey_alpha, "b/1.png": grey(3)})).description
+    found = take(tmp_path, zip_of({"a/1.png": gray_alpha, "b/1.png": gray(3)})).description
     assert found.grid == (1, 4, 4)
     assert rows(tmp_path)[:, 0].tolist() == [7, 3]
 
@@ -78,7 +78,7 @@ def test_other_kinds_of_pixels_become_bytes(tmp_path: Path) -> None:
 
 def test_a_folder_on_top_and_litter_are_looked_past(tmp_path: Path) -> None:
     members = {
-        "pets/cat/1.png": grey(1),
+        "pets/cat/1.png": gray(1),
         "pets/dog/1.jpeg": image_of(np.full((4, 4), 2, np.uint8), "JPEG"),
         "pets/readme.txt": b"hello",
         "pets/.DS_Store": b"x",
@@ -93,21 +93,21 @@ def test_a_folder_on_top_and_litter_are_looked_past(tmp_path: Path) -> None:
 
 
 def test_images_of_several_sizes_are_resized(tmp_path: Path) -> None:
-    sizes = zip_of({"a/1.png": grey(10, 4), "a/2.png": grey(20, 6), "b/1.png": grey(30, 8)})
+    sizes = zip_of({"a/1.png": gray(10, 4), "a/2.png": gray(20, 6), "b/1.png": gray(30, 8)})
     found = take(tmp_path, sizes).description
     assert (found.grid, found.notes) == ((1, 6, 6), ("images of several sizes were resized to 6 x 6",))
     assert rows(tmp_path)[:, 0].tolist() == [10, 20, 30]
     found = take(tmp_path, sizes, image_size=5).description
     assert (found.grid, found.notes) == ((1, 5, 5), ("images were resized to 5 x 5",))
-    large = zip_of({"a/1.png": grey(10, 200), "b/2.png": grey(20, 201)})
+    large = zip_of({"a/1.png": gray(10, 200), "b/2.png": gray(20, 201)})
     assert take(tmp_path, large).description.grid == (1, 64, 64)
-    same = zip_of({"a/1.png": grey(10, 8), "b/2.png": grey(20, 8)})
+    same = zip_of({"a/1.png": gray(10, 8), "b/2.png": gray(20, 8)})
     assert take(tmp_path, same, image_size=8).description.notes == ()
 
 
 @pytest.mark.parametrize(("classes", "each", "shown"), [(2, 20, 6), (20, 1, 1), (3, 2, 2), (12, 3, 1)])
 def test_thumbnails_are_spread_over_the_classes(tmp_path: Path, classes: int, each: int, shown: int) -> None:
-    images = {f"c{kind:02}/{number}.png": grey(kind) for kind in range(classes) for number in range(each)}
+    images = {f"c{kind:02}/{number}.png": gray(kind) for kind in range(classes) for number in range(each)}
     labels = [image["label"] for image in take(tmp_path, zip_of(images)).preview.thumbnails]
     assert len(labels) == min(12, classes * each)
     assert {labels.count(label) for label in labels} == {shown}
@@ -133,7 +133,7 @@ def png_bomb(width: int, height: int) -> bytes:
         (png_bomb(2001, 2000), "too_large", "a/2.png has more than 4,000,000 pixels"),
         (png_bomb(100, 100), "unreadable", "a/2.png is damaged"),
         (png_bomb(0, 4), "unreadable", "a/2.png is"),
-        (grey(1, 50)[:-30], "unreadable", "a/2.png is damaged"),
+        (gray(1, 50)[:-30], "unreadable", "a/2.png is damaged"),
         (
             image_of(np.random.default_rng(0).integers(0, 255, (50, 50), np.uint8), "JPEG")[:-300],
             "unreadable",
@@ -146,7 +146,7 @@ def png_bomb(width: int, height: int) -> bytes:
     ],
 )
 def test_an_image_that_is_none_is_refused_by_name(tmp_path: Path, image: bytes, code: str, words: str) -> None:
-    data = zip_of({"a/1.png": grey(1), "a/2.png": image, "b/1.png": grey(2)})
+    data = zip_of({"a/1.png": gray(1), "a/2.png": image, "b/1.png": gray(2)})
     refused(tmp_path, data, code, words)
 
 
@@ -162,17 +162,17 @@ def test_an_image_that_is_none_is_refused_by_name(tmp_path: Path, image: bytes, 
     ],
 )
 def test_images_without_classes_are_refused(tmp_path: Path, members: list[str], words: str) -> None:
-    refused(tmp_path, zip_of({name: grey(1) for name in members}), "labels", words)
+    refused(tmp_path, zip_of({name: gray(1) for name in members}), "labels", words)
 
 
 def test_images_of_other_formats_are_refused(tmp_path: Path) -> None:
-    refused(tmp_path, zip_of({"a/1.png": grey(1), "b/1.bmp": b"BM"}), "wrong_format", "b/1.bmp is neither PNG nor JPEG")
+    refused(tmp_path, zip_of({"a/1.png": gray(1), "b/1.bmp": b"BM"}), "wrong_format", "b/1.bmp is neither PNG nor JPEG")
     refused(tmp_path, zip_of({"a/1.txt": b"x"}), "empty", "no PNG or JPEG", "images")
 
 
 def test_limits_hold_for_images(tmp_path: Path) -> None:
     def many(count: int) -> bytes:
-        return zip_of({f"c{number}/1.png": grey(1, 20) for number in range(count)})
+        return zip_of({f"c{number}/1.png": gray(1, 20) for number in range(count)})
 
     refused(tmp_path, many(5), "too_large", "5 rows exceed", rows=4)
     refused(tmp_path, many(5), "too_large", "more than 4 classes", classes=4)
@@ -182,7 +182,7 @@ def test_limits_hold_for_images(tmp_path: Path) -> None:
 
 def test_pillow_keeps_its_own_limit(tmp_path: Path) -> None:
     before = Image.MAX_IMAGE_PIXELS
-    take(tmp_path, zip_of({"a/1.png": grey(1), "b/1.png": grey(2)}), image_pixels=16)
+    take(tmp_path, zip_of({"a/1.png": gray(1), "b/1.png": gray(2)}), image_pixels=16)
     assert before == Image.MAX_IMAGE_PIXELS
 
 
