@@ -81,7 +81,7 @@ class Evaluator:
         rows = min(rows, split.shape[1])
         for start in range(0, rows, self._chunk_rows):
             stop = min(start + self._chunk_rows, rows)
-            yield self.predict(split.first(start, stop)), split.targets[:, start:stop]
+            yield self.predict(split.between(start, stop)), split.targets[:, start:stop]
 
     def predict(self, inputs: Tensor) -> Tensor:
         """Outputs (K, R, O) for inputs (K, R, F + 1), in a buffer that the next call may overwrite."""
@@ -128,7 +128,7 @@ class Evaluator:
         """What each of the K networks predicts, as plain JSON values."""
         if self._data.training.shape[2] == 2:
             return self._curves()
-        inputs = self._data.validation.first(0, min(SNAPSHOT_VALIDATION_ROWS, self._data.validation.shape[1]))
+        inputs = self._data.validation.between(0, min(SNAPSHOT_VALIDATION_ROWS, self._data.validation.shape[1]))
         outputs = self._outputs(inputs)
         targets = self._targets(self._data.validation, SNAPSHOT_VALIDATION_ROWS)
         return [{"targets": t, "outputs": _plain(o)} for t, o in zip(targets, outputs, strict=True)]

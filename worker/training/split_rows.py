@@ -1,6 +1,6 @@
 """One split of every run of a cohort: its rows in memory, or gathered from disk as they are needed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class SplitRows(Protocol):
     def shape(self) -> tuple[int, int, int]:
         """Of the inputs."""
 
-    def first(self, start: int, stop: int) -> Tensor:
+    def between(self, start: int, stop: int) -> Tensor:
         """The inputs of consecutive rows, (K, stop − start, F + 1)."""
 
     def gather(self, rows: Rows) -> Tensor:
@@ -61,7 +61,7 @@ class ResidentRows:
         runs, rows, columns = self.inputs.shape
         return runs, rows, columns
 
-    def first(self, start: int, stop: int) -> Tensor:
+    def between(self, start: int, stop: int) -> Tensor:
         return self.inputs[:, start:stop]
 
     def gather(self, rows: Rows) -> Tensor:
@@ -82,6 +82,24 @@ def take(values: Tensor, rows: Rows) -> Tensor:
     return values.flatten(0, 1).index_select(0, places).view(*rows.shape, -1)
 
 
+class _Reader:
+    """Reads blocks of rows, the one that is expected next ahead of time."""
+
+    def __init__(self, read: Callable[[Rows], Tensor]) -> None:
+        self._read = read
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._expected: tuple[Rows, Future[Tensor]] | None = None
+
+    def get(self, rows: Rows) -> Tensor:
+        expected, self._expected = self._expected, None
+        if expected is not None and np.array_equal(expected[0], rows):
+            return expected[1].result()
+        return self._read(rows)
+
+    def expect(self, rows: Rows) -> None:
+        self._expected = rows, self._thread.submit(self._read, rows)
+
+
 class StreamedRows:
     """Rows on disk, of which a thread gathers the next block while the engine computes with the last.
 
@@ -100,8 +118,7 @@ class StreamedRows:
         self._source, self._rows, self._transformations = source, list(rows), list(transformations)
         self._targets = targets
         self._columns = columns
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._next: tuple[Rows, Future[Tensor]] | None = None
+        self._batches, self._consecutive = _Reader(self._read), _Reader(self._read)
 
     @property
     def targets(self) -> Tensor:
@@ -113,20 +130,24 @@ class StreamedRows:
 
     @property
     def inputs(self) -> Tensor:
-        return self.first(0, self.shape[1])
+        return self.between(0, self.shape[1])
 
-    def first(self, start: int, stop: int) -> Tensor:
+    def between(self, start: int, stop: int) -> Tensor:
+        inputs = self._consecutive.get(self._numbers(start, stop))[0]
+        if stop < self.shape[1]:
+            # Whoever goes through all rows wants as many again.
+            self._consecutive.expect(self._numbers(stop, 2 * stop - start))
+        return inputs.to(self.targets.device)
+
+    def _numbers(self, start: int, stop: int) -> Rows:
         wanted = np.arange(start, min(stop, self.shape[1]))
-        return self._read(np.broadcast_to(wanted, (1, len(self._rows), len(wanted))))[0].to(self.targets.device)
+        return np.broadcast_to(wanted, (1, len(self._rows), len(wanted)))
 
     def gather(self, rows: Rows) -> Tensor:
-        expected, self._next = self._next, None
-        if expected is not None and np.array_equal(expected[0], rows):
-            return expected[1].result().to(self.targets.device)
-        return self._read(rows).to(self.targets.device)
+        return self._batches.get(rows).to(self.targets.device)
 
     def expect(self, rows: Rows) -> None:
-        self._next = rows, self._reader.submit(self._read, rows)
+        self._batches.expect(rows)
 
     def _read(self, rows: Rows) -> Tensor:
         steps, runs, count = rows.shape
