@@ -48,8 +48,9 @@ docs: $(VENV)/dev ## Write the generated pages of docs/ anew
 	@$(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure the engine against the loops that it replaces
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, and data of your own
 	@$(BIN)/python -m benchmarks.engine
+	@$(BIN)/python -m benchmarks.data
 
 .PHONY: gpu-check
 gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there

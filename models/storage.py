@@ -27,8 +27,12 @@ class Storage:
             return
         # A copy may stop half way, and two may be under way: a name is given to a whole file only.
         partial = Path(self._path(f"{key}.{token_hex(4)}.part"))
-        self._files.put_file(str(path), str(partial))
-        partial.replace(self._path(key))
+        try:
+            self._files.put_file(str(path), str(partial))
+            partial.replace(self._path(key))
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def open(self, key: str) -> IO[bytes]:
         """Open for reading.

@@ -27,7 +27,8 @@ def checked_name(name: str) -> str:
         Refused: if it points out of the archive on any system.
 
     """
-    plain = name
+    # tarfile lets bytes that are no text pass for halves of characters, which no database takes.
+    plain = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     while plain.startswith("./"):
         plain = plain[2:]
     if (

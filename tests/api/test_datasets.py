@@ -1,4 +1,7 @@
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +9,9 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
+from api import uploads
 from api.app import create_app
+from api.errors import Refusal
 from models.database import Database
 from models.settings import Settings
 from models.tables import Dataset
@@ -235,3 +240,36 @@ def test_rows_that_cannot_be_read_are_refused(
     answer = lasting_api.post("/v1/runs/run_0/predictions", content=content, headers={"Content-Type": kind})
     assert answer.status_code == status
     assert reason in answer.json()["detail"]
+
+
+def test_many_who_upload_the_same_bytes_at_once_get_one_data_set(api: httpx2.Client, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        made = list(pool.map(lambda number: upload(api, CSV, name=f"heights {number}"), range(6)))
+    assert {answer.status_code for answer in made} <= {200, 201}
+    assert len({answer.json()["id"] for answer in made}) == 1
+    assert len(api.get("/v1/datasets").json()["data"]) == 1
+    (file,) = [path for path in (tmp_path / "storage").rglob("*") if path.is_file()]
+    assert (file.parent.name, file.name) == (made[0].json()["id"], "rows.npy")
+
+
+def test_of_many_who_want_one_name_for_different_bytes_one_gets_it(api: httpx2.Client, tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        contents = [CSV + b"1.0,red,%d\n" % number for number in range(4)]
+        made = list(pool.map(lambda content: upload(api, content, name="heights"), contents))
+    assert sorted(answer.status_code for answer in made) == [201, 409, 409, 409]
+    assert len([path for path in (tmp_path / "storage").rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("number", [ENOSPC, EDQUOT])
+def test_a_full_disk_is_told_as_what_it_is(settings_on_sqlite: Settings, number: int) -> None:
+    async def fill() -> None:
+        async with uploads.scratch(settings_on_sqlite) as folder:
+            (folder / "upload").write_bytes(b"some")
+            seen.append(folder)
+            raise OSError(number, "no room")
+
+    seen: list[Path] = []
+    with pytest.raises(Refusal, match="has no room") as refused:
+        asyncio.run(fill())
+    assert refused.value.status_code == 507
+    assert not seen[0].exists()

@@ -191,7 +191,9 @@ def fit_table(
         else:
             j = numeric.index(k)
             center, scale = (float(mean[j]), float(deviation[j])) if standardize else (0.0, 1.0)
-            inputs.append(NumberInput(feature.name, feature.type, float(mean[j]), center, scale))
+            # A sealed row may be what makes a column of whole numbers one of others: here they are the same.
+            kind = "number" if feature.type == "integer" else feature.type
+            inputs.append(NumberInput(feature.name, kind, float(mean[j]), center, scale))
             lookups.append(None)
     return TableTransformation(inputs, [feature.place for feature in features], lookups)
 

@@ -71,6 +71,17 @@ def test_every_dialect_of_tar_is_read(tmp_path: Path) -> None:
     take(tmp_path, tar_of({f"./{name}": data for name, data in GOOD.items()}, dialect=tarfile.USTAR_FORMAT))
 
 
+def test_a_folder_whose_name_is_no_text_is_a_class_all_the_same(tmp_path: Path) -> None:
+    data = bytearray(tar_of(GOOD, dialect=tarfile.GNU_FORMAT))
+    name = data.find(b"cat/")
+    data[name] = 0xFF
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    (label,) = take(tmp_path, bytes(data)).description.columns
+    assert label.values is not None
+    assert "\ufffdat" in [value.value for value in label.values]
+
+
 def test_a_damaged_tar_is_refused_wherever_it_is_damaged(tmp_path: Path) -> None:
     whole = tar_of(GOOD)
     end = whole.rstrip(b"\0")
