@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from functools import partial
 
-from api.parsing.cifar_files import read_cifar
 from api.parsing.contract import Parsed, Refused
-from api.parsing.csv_files import read_text
-from api.parsing.idx_files import read_idx
-from api.parsing.image_folders import read_images
-from api.parsing.npy_files import read_npy
-from api.parsing.npz_files import read_npz
-from api.parsing.parquet_files import read_parquet
+from api.parsing.readers.cifar_files import read_cifar
+from api.parsing.readers.csv_files import read_text
+from api.parsing.readers.idx_files import read_idx
+from api.parsing.readers.image_folders import read_images
+from api.parsing.readers.npy_files import read_npy
+from api.parsing.readers.npz_files import read_npz
+from api.parsing.readers.parquet_files import read_parquet
 from api.parsing.sniffing import packed, sniffed
 from api.parsing.upload import Upload
 

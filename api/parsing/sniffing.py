@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from api.parsing.archives import ZIP, Archive, opened, visible
-from api.parsing.arrays import MAGIC
+from api.parsing.archive_files.archives import ZIP, Archive, opened, visible
+from api.parsing.archive_files.inflating import GZIP
 from api.parsing.contract import Format, Refused, short
-from api.parsing.idx_files import IMAGES_MAGIC, LABELS_MAGIC
-from api.parsing.image_folders import SUFFIXES
-from api.parsing.inflating import GZIP
+from api.parsing.readers.arrays import MAGIC
+from api.parsing.readers.idx_files import IMAGES_MAGIC, LABELS_MAGIC
+from api.parsing.readers.image_folders import SUFFIXES
 from api.parsing.upload import Upload
 
 _HEAD = 4096

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.parsing import known
+from api.parsing.readers import known
 from tests.api.parsing.files import idx_of, refused, rows, take, tar_of, targets, zip_of
 
 TRAIN = np.arange(12, dtype=np.uint8).reshape(3, 2, 2)

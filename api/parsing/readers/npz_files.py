@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from api.parsing.archives import Archive, opened, visible
-from api.parsing.arrays import StoredArray, stored_array
+from api.parsing.archive_files.archives import Archive, opened, visible
+from api.parsing.archive_files.inflating import write_chunks
+from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.canonical.matrices import Matrix, row_blocks
+from api.parsing.canonical.tables import check_columns, check_rows, write_table
 from api.parsing.contract import Limits, Parsed, Refused, short
-from api.parsing.grids import LONGEST_CLASS, Grid, Labels, write_grid
-from api.parsing.inflating import write_chunks
-from api.parsing.matrices import Matrix, row_blocks
-from api.parsing.npy_files import matrix_columns
-from api.parsing.tables import check_columns, check_rows, write_table
+from api.parsing.readers.arrays import StoredArray, stored_array
+from api.parsing.readers.npy_files import matrix_columns
 from api.parsing.upload import Upload
 
 _INPUTS = ("x", "inputs", "features", "images", "data")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from api.parsing.archives import Archive, opened, visible
+from api.parsing.archive_files.archives import Archive, opened, visible
+from api.parsing.archive_files.inflating import GZIP, gunzipped, write_chunks
+from api.parsing.archive_files.members import Member
+from api.parsing.canonical.grids import Grid, Labels, write_grid
+from api.parsing.canonical.matrices import Matrix, row_blocks
+from api.parsing.canonical.tables import check_rows
 from api.parsing.contract import Parsed, Refused, short
-from api.parsing.grids import Grid, Labels, write_grid
-from api.parsing.inflating import GZIP, gunzipped, write_chunks
-from api.parsing.known import known_set
-from api.parsing.matrices import Matrix, row_blocks
-from api.parsing.members import Member
-from api.parsing.tables import check_rows
+from api.parsing.readers.known import known_set
 from api.parsing.upload import Upload, chunks_of
 
 IMAGES_MAGIC, LABELS_MAGIC = b"\0\0\x08\x03", b"\0\0\x08\x01"

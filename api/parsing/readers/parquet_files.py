@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.parsing.arrow_errors import raise_if_out_of_memory
+from api.parsing.canonical.tables import check_columns, check_rows, write_table
 from api.parsing.contract import Parsed, Refused
-from api.parsing.tables import check_columns, check_rows, write_table
+from api.parsing.readers.arrow_errors import raise_if_out_of_memory
 from api.parsing.upload import Upload
 
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import BinaryIO
 
-from api.parsing.contract import Limits, Refused, short
-from api.parsing.inflating import check_inflation
-from api.parsing.members import (
+from api.parsing.archive_files.inflating import check_inflation
+from api.parsing.archive_files.members import (
     Member,
     check_count,
     check_distinct,
@@ -19,6 +18,7 @@ from api.parsing.members import (
     damaged_archive,
     special_file,
 )
+from api.parsing.contract import Limits, Refused, short
 from api.parsing.upload import CHUNK
 
 _LOCAL_HEADER_BYTES = 30

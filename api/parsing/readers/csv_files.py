@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pyarrow.types as kinds
 
-from api.parsing.arrow_errors import raise_if_out_of_memory
+from api.parsing.archive_files.inflating import GZIP, gunzipped, write_chunks
+from api.parsing.canonical.tables import check_columns, check_names, check_rows, given_names, write_table
 from api.parsing.contract import Limits, Parsed, Refused, short
-from api.parsing.inflating import GZIP, gunzipped, write_chunks
-from api.parsing.tables import check_columns, check_names, check_rows, given_names, write_table
-from api.parsing.text_checks import check_text
+from api.parsing.readers.arrow_errors import raise_if_out_of_memory
+from api.parsing.readers.text_checks import check_text
 from api.parsing.upload import Upload, chunks_of
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")

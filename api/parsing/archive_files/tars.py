@@ -4,8 +4,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from api.parsing.contract import Limits, Refused, short
-from api.parsing.members import (
+from api.parsing.archive_files.members import (
     Member,
     check_count,
     check_distinct,
@@ -14,6 +13,7 @@ from api.parsing.members import (
     read_exactly,
     special_file,
 )
+from api.parsing.contract import Limits, Refused, short
 from api.parsing.upload import CHUNK
 
 

@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from api.parsing.inflating import GZIP, gunzipped, write_chunks
-from api.parsing.members import Member
-from api.parsing.tars import Tar
+from api.parsing.archive_files.inflating import GZIP, gunzipped, write_chunks
+from api.parsing.archive_files.members import Member
+from api.parsing.archive_files.tars import Tar
+from api.parsing.archive_files.zips import Zip
 from api.parsing.upload import Budget, Upload, chunks_of
-from api.parsing.zips import Zip
 
 ZIP = (b"PK\3\4", b"PK\5\6")
 """How a zip begins, one without members among them."""

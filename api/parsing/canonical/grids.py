@@ -7,12 +7,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from api.parsing.columns import FIRST
+from api.parsing.canonical.columns import FIRST
+from api.parsing.canonical.matrices import Matrix, write_matrix
+from api.parsing.canonical.thumbnails import thumbnails
+from api.parsing.canonical.values import Sealing, distinct_integers
 from api.parsing.contract import Parsed, Refused
-from api.parsing.matrices import Matrix, write_matrix
-from api.parsing.thumbnails import thumbnails
 from api.parsing.upload import Upload
-from api.parsing.values import Sealing, distinct_integers
 from models.stored import ROWS, TARGETS, Column, Description, Preview
 
 LONGEST_CLASS = 200

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from api.parsing.columns import FIRST, Cells, read_column
+from api.parsing.canonical.columns import FIRST, Cells, read_column
+from api.parsing.canonical.gaps import gaps
+from api.parsing.canonical.matrices import Matrix, check_size, row_blocks, write_matrix
+from api.parsing.canonical.values import Sealing
 from api.parsing.contract import Limits, Parsed, Refused, short
-from api.parsing.gaps import gaps
-from api.parsing.matrices import Matrix, check_size, row_blocks, write_matrix
 from api.parsing.upload import Upload
-from api.parsing.values import Sealing
 from models.stored import ROWS, Description, Preview
 
 _LONGEST_NAME = 200

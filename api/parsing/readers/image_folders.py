@@ -6,13 +6,13 @@ from statistics import median_low
 
 import numpy as np
 
-from api.parsing.archives import Archive, content, opened, visible
+from api.parsing.archive_files.archives import Archive, content, opened, visible
+from api.parsing.archive_files.members import Member
+from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.canonical.matrices import Matrix, check_size, row_blocks
+from api.parsing.canonical.tables import check_rows
 from api.parsing.contract import Limits, Parsed, Refused, short
-from api.parsing.grids import LONGEST_CLASS, Grid, Labels, write_grid
-from api.parsing.matrices import Matrix, check_size, row_blocks
-from api.parsing.members import Member
-from api.parsing.pixels import careful_pillow, header, pixels
-from api.parsing.tables import check_rows
+from api.parsing.readers.pixels import careful_pillow, header, pixels
 from api.parsing.upload import Upload
 
 SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from api.parsing.archives import Archive, content, opened, visible
+from api.parsing.archive_files.archives import Archive, content, opened, visible
+from api.parsing.archive_files.inflating import write_chunks
+from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.canonical.matrices import Matrix, row_blocks
+from api.parsing.canonical.tables import check_rows
 from api.parsing.contract import Parsed, Refused, short
-from api.parsing.grids import LONGEST_CLASS, Grid, Labels, write_grid
-from api.parsing.inflating import write_chunks
-from api.parsing.known import digest, known_set
-from api.parsing.matrices import Matrix, row_blocks
-from api.parsing.tables import check_rows
+from api.parsing.readers.known import digest, known_set
 from api.parsing.upload import Upload, chunks_of
 
 _SHAPE = (3, 32, 32)

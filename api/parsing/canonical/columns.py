@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from numpy.typing import NDArray
 
+from api.parsing.canonical.formulas import check_formulas
+from api.parsing.canonical.values import Mask, Numbers, Sealing, distinct_integers
 from api.parsing.contract import Limits, Refused, short
-from api.parsing.formulas import check_formulas
-from api.parsing.values import Mask, Numbers, Sealing, distinct_integers
 from models.stored import Column, ColumnType
 
 FIRST = 10

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from api.parsing.arrays import stored_array
+from api.parsing.canonical.tables import check_columns, check_rows, given_names, write_table
 from api.parsing.contract import Parsed, Refused
-from api.parsing.tables import check_columns, check_rows, given_names, write_table
+from api.parsing.readers.arrays import stored_array
 from api.parsing.upload import Upload
 
 
