@@ -20,7 +20,7 @@ from models.spec.uploads import Uploaded
 from models.stored import Description
 from models.tables import Dataset
 
-UPLOADS = {
+ORIGINALS = {
     "mnist": "the four original files, train-images-idx3-ubyte.gz and so on, together",
     "fashion_mnist": "the four original files, train-images-idx3-ubyte.gz and so on, together",
     "cifar10": "the original cifar-10-binary.tar.gz",
@@ -89,7 +89,7 @@ class Catalogue:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._found: dict[str, tuple[Dataset, Description]] = {}
+        self._found: dict[tuple[str, str], tuple[Dataset, Description]] = {}
 
     def settle(self, spec: JobSpec) -> Settled:
         """Fill in what an uploaded data set is.
@@ -102,7 +102,7 @@ class Catalogue:
         asked = spec.dataset
         if isinstance(asked, BuiltIn):
             return Settled(spec)
-        dataset, description = self._find(asked.id if isinstance(asked, Uploaded) else asked.kind, asked.kind)
+        dataset, description = self._find(asked.id if isinstance(asked, Uploaded) else "", asked.kind)
         if not isinstance(asked, Uploaded):
             default = Uploaded(id=dataset.id, standardize=asked.standardize)
             return Settled(spec, dataset, description, read(description, default, spec.evaluation))
@@ -115,18 +115,18 @@ class Catalogue:
             raise several(body_errors(error.errors(include_url=False), raw)) from None
 
     def _find(self, name: str, kind: str) -> tuple[Dataset, Description]:
-        if name not in self._found:
-            condition = Dataset.known == kind if kind in UPLOADS else (Dataset.id == name) | (Dataset.name == name)
+        if (name, kind) not in self._found:
+            condition = Dataset.known == kind if kind in ORIGINALS else (Dataset.id == name) | (Dataset.name == name)
             statement = select(Dataset).options(undefer(Dataset.description)).where(condition)
             dataset = self._session.scalars(statement.order_by(Dataset.created_at, Dataset.id).limit(1)).first()
             if dataset is None:
-                raise _not_uploaded(kind) if kind in UPLOADS else _no_such_dataset(name)
-            self._found[name] = dataset, Description.model_validate(dataset.description)
-        return self._found[name]
+                raise _not_uploaded(kind) if kind in ORIGINALS else _no_such_dataset(name)
+            self._found[name, kind] = dataset, Description.model_validate(dataset.description)
+        return self._found[name, kind]
 
 
 def _not_uploaded(kind: str) -> Refusal:
-    detail = f'nobody has uploaded "{kind}" to this service yet: upload {UPLOADS[kind]} (POST /v1/datasets)'
+    detail = f'nobody has uploaded "{kind}" to this service yet: upload {ORIGINALS[kind]} (POST /v1/datasets)'
     return invalid("/dataset", "not_uploaded", detail)
 
 

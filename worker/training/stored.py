@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.reading import Reading, read
 from models.spec.job import JobSpec
-from models.spec.uploads import Uploaded
+from models.spec.uploads import Stored, Uploaded
 from models.stored import ROWS, TARGETS, Description
 from worker.training.synthetic import Floats
 from worker.training.transformations import Cells, Transformation, fit_grid, fit_table
@@ -42,10 +42,12 @@ class StoredRows:
     def __init__(self, spec: JobSpec, data: StoredData) -> None:
         """Raises PlanError if the spec cannot read the data so."""
         dataset = spec.dataset
+        if not isinstance(dataset, Stored):
+            raise ValueError(f'the data set "{dataset.kind}" comes with Descent: it is not stored')
         # A published set is read as the spec of any upload would read it by default.
         asked = dataset if isinstance(dataset, Uploaded) else Uploaded(id=data.id)
         self._description = data.description
-        self._standardize = bool(dataset.standardize)  # type: ignore[union-attr]
+        self._standardize = dataset.standardize
         self._reading = reading = read(data.description, asked, spec.evaluation)
         self._cells, targets = _mapped(data)
         self._kept = self._complete() if reading.drops_rows else None

@@ -178,6 +178,7 @@ def fit_table(
             yield cells[:, sources]
 
     mean, deviation = moments(numbers_and_values, len(numeric))
+    order = {k: j for j, k in enumerate(numeric)}
     inputs: list[NumberInput | CategoryInput] = []
     lookups: list[NDArray[np.int64] | None] = []
     for k, feature in enumerate(features):
@@ -189,7 +190,7 @@ def fit_table(
             inputs.append(CategoryInput(feature.name, known, feature.inputs))
             lookups.append(lookup)
         else:
-            j = numeric.index(k)
+            j = order[k]
             center, scale = (float(mean[j]), float(deviation[j])) if standardize else (0.0, 1.0)
             # A sealed row may be what makes a column of whole numbers one of others: here they are the same.
             kind = "number" if feature.type == "integer" else feature.type
@@ -331,7 +332,7 @@ def moments(chunks: Callable[[], Iterator[Floats]], columns: int) -> tuple[Float
     mean = total / np.maximum(count, 1)
     squares = np.zeros(columns)
     for values in chunks():
-        squares += np.where(np.isnan(values), 0, values - mean).__pow__(2).sum(0)
+        squares += np.square(np.where(np.isnan(values), 0, values - mean)).sum(0)
     deviation = np.sqrt(squares / np.maximum(count, 1))
     return mean, np.where(deviation > 0, deviation, 1.0)
 
