@@ -25,6 +25,7 @@ from api.routes import (
     comparisons,
     components,
     datasets,
+    diagnoses,
     experiments,
     jobs,
     operations,
@@ -56,6 +57,7 @@ ROOMS = (
     datasets,
     jobs,
     results,
+    diagnoses,
     runs,
     predictions,
     streams,
@@ -105,19 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestLimits, allowed_hosts=config.allowed_hosts, upload_bytes=config.max_upload_bytes)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
-    for room in (
-        datasets,
-        jobs,
-        results,
-        runs,
-        predictions,
-        streams,
-        sweeps,
-        experiments,
-        comparisons,
-        components,
-        operations,
-    ):
+    for room in ROOMS:
         app.include_router(room.router)
     _add_documentation(app)
     return app

@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from descent.commands import comparing, components, datasets, jobs, predicting, results, stack, validating
+from descent.commands import comparing, components, datasets, diagnosing, jobs, predicting, results, stack, validating
 from descent.console import INTERRUPTED, Json, err, out, print_json
 from descent.errors import DescentError
 
@@ -36,6 +36,7 @@ app.command("jobs")(jobs.list_jobs)
 app.command()(jobs.show)
 app.command()(jobs.watch)
 app.command()(results.results)
+app.command()(diagnosing.diagnose)
 app.command()(comparing.compare)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)

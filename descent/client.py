@@ -25,9 +25,11 @@ from models.answers import (
     Dataset,
     DatasetPreview,
     DatasetSummary,
+    Diagnosis,
     Experiment,
     Health,
     Job,
+    JobDiagnosis,
     JobMetrics,
     JobResults,
     MetricsPage,
@@ -281,6 +283,13 @@ class Client:
     def results(self, job: str | Job) -> JobResults:
         """What a job's runs come to together: its folds, its replicates, its ensemble."""
         return self._ask(JobResults, "GET", f"/v1/jobs/{_id(job)}/results")
+
+    def diagnosis(self, job: str | Job) -> JobDiagnosis:
+        """What ails a job, told from its losses, and what to change in its spec."""
+        return self._ask(JobDiagnosis, "GET", f"/v1/jobs/{_id(job)}/diagnosis")
+
+    def run_diagnosis(self, run: str | Run) -> Diagnosis:
+        return self._ask(Diagnosis, "GET", f"/v1/runs/{_id(run)}/diagnosis")
 
     def snapshots(self, run: str | Run) -> list[Snapshot]:
         return list(self._pages(Snapshot, f"/v1/runs/{_id(run)}/snapshots", []))

@@ -268,6 +268,32 @@ class JobResults(Answer):
     seeds: list[SeedResults]
 
 
+class Diagnosis(Answer):
+    """What a run's losses look like, and what to do about it."""
+
+    run_id: str
+    seed: int
+    verdict: str
+    """diverged, unstable, overfitting, underfitting, good_fit, or too_early where there are too few evaluations."""
+    since_epoch: float | None
+    """Of overfitting: the epoch of the best validation loss."""
+    numbers: dict[str, float]
+    """What the verdict goes by, of losses in evaluation mode: see docs/diagnosis.md."""
+    advice: str
+    field: str | None
+    """JSON pointer to what the advice would change in the spec."""
+
+
+class JobDiagnosis(Answer):
+    """The verdict of most of a job's runs."""
+
+    job_id: str
+    verdict: str
+    advice: str
+    field: str | None
+    runs: list[Diagnosis]
+
+
 class Sweep(Answer):
     """A base spec times a grid, and the jobs it became."""
 
