@@ -18,7 +18,7 @@ from api.planning import Catalogue, checked_plan
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, lifecycle
 from models.spec.component import SpecModel
-from models.spec.job import JobSpec, Name, Tag
+from models.spec.job import JobSpec, Name, Priority, Tag
 from models.status import TERMINAL, RunStatus
 from models.tables import Job, Run
 
@@ -38,7 +38,7 @@ class JobChanges(SpecModel):
     name: Name = ""
     tags: tuple[Tag, ...] = Field((), max_length=32)
     notes: str = Field("", max_length=10_000)
-    priority: int = Field(0, ge=-100, le=100)
+    priority: Priority = 0
 
 
 def find_job(session: Session, job_id: str, *, for_update: bool = False) -> Job:

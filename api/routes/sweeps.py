@@ -20,14 +20,13 @@ from api.responses import Effect, IdempotencyKey, answer_once
 from models import answers, lifecycle
 from models.lifecycle import IllegalAction
 from models.spec.component import SpecModel
-from models.spec.job import MAX_RUNS_PER_JOB, MAX_SEED, JobSpec, Name
+from models.spec.job import MAX_RUNS_PER_JOB, JobSpec, Name, Seed
 from models.status import RunStatus, job_status
 from models.tables import Job, Run, Sweep, new_id, now
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=JsonRoute)
 
 Values = Annotated[list[Any], Field(min_length=1, max_length=1_000)]
-Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 class SweepRequest(SpecModel):
@@ -52,7 +51,7 @@ class SweepRequest(SpecModel):
     """A job spec."""
     grid: dict[str, Values] = Field({}, max_length=16)
     """Dotted path into the spec → its values: `optimizer.learning_rate`, `regularizers.0.weight`."""
-    seeds: Annotated[int, Field(ge=1, le=MAX_RUNS_PER_JOB)] | list[Seed] | None = None
+    seeds: Annotated[int, Field(strict=True, ge=1, le=MAX_RUNS_PER_JOB)] | list[Seed] | None = None
     """Takes the place of the base's seeds."""
 
 

@@ -76,8 +76,12 @@ def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
     return seeds
 
 
+# Strictly: a seed that was written as true or "1" is a slip, and would train another run than its writer thinks.
+Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
+Priority = Annotated[int, Field(strict=True, ge=-100, le=100)]
+
 Seeds = Annotated[
-    tuple[Annotated[int, Field(ge=0, le=MAX_SEED)], ...],
+    tuple[Seed, ...],
     Field(min_length=1, max_length=MAX_RUNS_PER_JOB),
     BeforeValidator(_count_to_list, json_schema_input_type=int | tuple[int, ...]),
     AfterValidator(_distinct),
@@ -128,7 +132,7 @@ class JobSpec(SpecModel):
     """How steps are computed: "compiled" turns the gradients of a perceptron into a native program, which takes some
     25 seconds once and then saves up to a quarter of each step; "auto" does so for small ones of 1,000,000 steps and
     more. A worker without a C++ compiler, or on a GPU, trains eagerly, and the run's provenance says so."""
-    priority: int = Field(0, ge=-100, le=100)
+    priority: Priority = 0
     """Higher goes first."""
 
     @model_validator(mode="before")

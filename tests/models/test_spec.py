@@ -205,8 +205,8 @@ def test_numbers_that_are_not_finite_are_refused(place: str, changes: Any, value
     [
         ("batch_size", [1, MAX_BATCH, "full"], [0, -1, MAX_BATCH + 1, True, 64.0, "64", "half", None]),
         ("seeds", [1, 1_000, [0], [MAX_SEED]], [0, -1, 1_001, True, 2.5, [], "3", None, [1, 2, 1], [0] * 2]),
-        ("seeds/0", [[0]], [[-1], [MAX_SEED + 1], [0.5], [None]]),
-        ("priority", [-100, 100], [-101, 101, 0.5]),
+        ("seeds/0", [[0]], [[-1], [MAX_SEED + 1], [0.5], [None], [True], ["1"]]),
+        ("priority", [-100, 100], [-101, 101, 0.5, True, "3"]),
         ("name", ["", "n" * 200, "θ – λ"], ["n" * 201, "a\nb", "a\x00", "a\x7f", "a\n", "\ud800"]),
         ("experiment", ["e" * 200], ["e" * 201, "\t"]),
         ("tags", [["t"] * 32], [["t"] * 33]),
