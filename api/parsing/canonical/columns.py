@@ -156,7 +156,13 @@ def _integers(name: str, numbers: Numbers, missing: Mask | None, sealing: Sealin
         values=values,
         **_moments(present),
     )
-    return Cells(column, numbers, missing, _shown(numbers, missing, int), "; ".join(notes) or None)
+    return Cells(column, _narrow(numbers), missing, _shown(numbers, missing, int), "; ".join(notes) or None)
+
+
+def _narrow(numbers: Numbers) -> Numbers:
+    """The same whole numbers in as few bytes as hold them."""
+    dtype = np.promote_types(np.min_scalar_type(numbers.min()), np.min_scalar_type(numbers.max()))
+    return numbers.astype(dtype) if dtype.kind in "iu" else numbers
 
 
 def _dates(name: str, cells: pa.ChunkedArray, missing: Mask | None) -> Cells:

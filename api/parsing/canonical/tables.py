@@ -53,18 +53,30 @@ def check_rows(count: int, limits: Limits) -> None:
         raise Refused("too_large", f"{count:,} rows exceed the limit of {limits.rows:,}: upload a part of them")
 
 
+def emptied(columns: list[pa.ChunkedArray]) -> Iterator[pa.ChunkedArray]:
+    """The columns in order, each forgotten as it is handed out, so that memory comes free."""
+    columns.reverse()
+    while columns:
+        yield columns.pop()
+
+
 def write_table(
-    upload: Upload, kind: str, names: Sequence[str], columns: list[pa.ChunkedArray], notes: Sequence[str] = ()
+    upload: Upload, kind: str, names: Sequence[str], columns: Iterator[pa.ChunkedArray], notes: Sequence[str] = ()
 ) -> Parsed:
-    """Write the matrix of a table; `columns` is emptied on the way, so that memory comes free."""
+    """Write the matrix of a table, of as many columns as there are names."""
+    if not names:
+        raise Refused("empty", "the file has no columns: upload one with data")
     check_names(names, upload.limits)
-    rows = len(columns[0])
+    first = next(columns)
+    rows = len(first)
     check_rows(rows, upload.limits)
     check_size((rows, len(names)), "float64", upload.limits)
-    sealing, table = Sealing(rows), []
-    columns.reverse()
-    for name in names:
-        table.append(read_column(name, columns.pop(), sealing, upload.limits))
+    sealing = Sealing(rows)
+    table = [read_column(names[0], first, sealing, upload.limits)]
+    del first
+    table += [
+        read_column(name, column, sealing, upload.limits) for name, column in zip(names[1:], columns, strict=True)
+    ]
     size = write_matrix(upload.folder / ROWS, (rows, len(names)), "float64", _blocks(table, rows), upload.limits)
     masks = [(place, cells.missing) for place, cells in enumerate(table) if cells.missing is not None]
     description = Description(

@@ -1,7 +1,9 @@
 """Tables as text: cells between commas, semicolons or tabs, gzipped or not."""
 
+import contextlib
 import csv
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pyarrow.csv as arrow_csv
 import pyarrow.types as kinds
 
 from api.parsing.archive_files.inflating import GZIP, gunzipped, write_chunks
-from api.parsing.canonical.tables import check_columns, check_names, check_rows, given_names, write_table
+from api.parsing.canonical.tables import check_columns, check_names, check_rows, emptied, given_names, write_table
 from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.readers.arrow_errors import raise_if_out_of_memory
 from api.parsing.readers.text_checks import check_text
@@ -27,6 +29,10 @@ _BLOCK_BYTES = 4 * 1024**2
 _BLOCK_BYTES_PER_COLUMN = 4096
 """Wide tables are read in larger blocks, since each block costs something for each column."""
 _LARGEST_BLOCK = 64 * 1024**2
+
+_SAMPLE_BYTES = 4 * 1024**2
+_CELL_BYTES = 8
+_LEAST_GROUP_BYTES = 32 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,8 @@ def read_text(upload: Upload, tabs: bool) -> Parsed:
     path = _inflated(upload)
     check_text(path, upload.limits)
     layout = _layout(path, tabs, upload.limits)
-    table = _table(path, layout, upload.limits)
-    check_rows(table.num_rows, upload.limits)
-    _check_last_cell(table, path)
     notes = [] if layout.header else [f"the file has no header: {given_names(layout.names)}"]
-    columns = table.columns
-    del table
-    # A time of day is no place on any scale that a network could use.
-    columns = [column.cast(pa.string()) if kinds.is_time(column.type) else column for column in columns]
+    columns = _columns(path, layout, upload.limits)
     return write_table(upload, "tsv" if layout.delimiter == "\t" else "csv", layout.names, columns, notes)
 
 
@@ -108,10 +108,56 @@ class _Ragged:
         return "error"
 
 
-def _table(path: Path, layout: _Layout, limits: Limits) -> pa.Table:
+def _columns(path: Path, layout: _Layout, limits: Limits) -> Iterator[pa.ChunkedArray]:
+    """The columns in order, read some at a time where short cells would make a table much larger than the file."""
+    sample = _sample(path, layout, limits)
+    types = {} if sample is None else {f.name: f.type for f in sample.schema if not kinds.is_null(f.type)}
+    for names in _groups(path, layout, sample):
+        table = _table(path, layout, limits, names, types)
+        check_rows(table.num_rows, limits)
+        if names[-1] == layout.names[-1]:
+            _check_last_cell(table, path)
+        columns = table.columns
+        del table
+        for column in emptied(columns):
+            # A time of day is no place on any scale that a network could use.
+            yield column.cast(pa.string()) if kinds.is_time(column.type) else column
+
+
+def _sample(path: Path, layout: _Layout, limits: Limits) -> pa.Table | None:
+    """The first rows of a large file, whose types are likely those of all; None where they are no help."""
+    with path.open("rb") as file:
+        beginning = file.read(_SAMPLE_BYTES)
+    end = beginning.rfind(b"\n") + 1
+    if len(beginning) < _SAMPLE_BYTES or not end:
+        return None
+    try:
+        table = _read(pa.BufferReader(beginning[:end]), layout, limits, layout.names, {}, _Ragged())
+    except pa.ArrowException:
+        return None
+    return table if table.num_rows else None
+
+
+def _groups(path: Path, layout: _Layout, sample: pa.Table | None) -> list[list[str]]:
+    """The columns, in groups that take about as much memory as the file has bytes."""
+    if sample is None:
+        return [layout.names]
+    size = path.stat().st_size
+    column_bytes = _CELL_BYTES * sample.num_rows * size // _SAMPLE_BYTES
+    count = max(1, max(size, _LEAST_GROUP_BYTES) // column_bytes)
+    return [layout.names[first : first + count] for first in range(0, len(layout.names), count)]
+
+
+def _table(path: Path, layout: _Layout, limits: Limits, names: list[str], types: dict[str, pa.DataType]) -> pa.Table:
+    # Opened here, since arrow would go by the ending of a file's name.
+    if types:
+        # With types that it need not find out, arrow keeps no cell as text; but the first rows may be no guide to all.
+        with contextlib.suppress(pa.ArrowInvalid), pa.OSFile(str(path)) as file:
+            return _read(file, layout, limits, names, types, _Ragged())
     ragged = _Ragged()
     try:
-        return _read(path, layout, limits, ragged)
+        with pa.OSFile(str(path)) as file:
+            return _read(file, layout, limits, names, {}, ragged)
     except pa.ArrowException as error:
         if (row := ragged.first) is not None:
             raise Refused(
@@ -138,24 +184,32 @@ def _check_last_cell(table: pa.Table, path: Path) -> None:
         raise Refused("unreadable", f"a quote is opened and never closed before {short(last)}: close it")
 
 
-def _read(path: Path, layout: _Layout, limits: Limits, ragged: _Ragged) -> pa.Table:
+def _read(
+    file: pa.NativeFile,
+    layout: _Layout,
+    limits: Limits,
+    names: list[str],
+    types: dict[str, pa.DataType],
+    ragged: _Ragged,
+) -> pa.Table:
+    """Some columns of a file; `types` are those that are known."""
     block = max(_BLOCK_BYTES, min(_LARGEST_BLOCK, len(layout.names) * _BLOCK_BYTES_PER_COLUMN), 2 * limits.line_bytes)
-    # Opened here, since arrow would go by the ending of a file's name.
-    with pa.OSFile(str(path)) as file:
-        return arrow_csv.read_csv(
-            file,
-            arrow_csv.ReadOptions(
-                # Threads do not know the numbers of rows, and may wait for one another when memory ends.
-                use_threads=False,
-                block_size=block,
-                skip_rows=int(layout.header),
-                column_names=layout.names,
-            ),
-            arrow_csv.ParseOptions(
-                delimiter=layout.delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=len(layout.names) > 1,
-                invalid_row_handler=ragged,
-            ),
-            arrow_csv.ConvertOptions(null_values=list(MISSING), strings_can_be_null=True),
-        )
+    return arrow_csv.read_csv(
+        file,
+        arrow_csv.ReadOptions(
+            # Threads do not know the numbers of rows, and may wait for one another when memory ends.
+            use_threads=False,
+            block_size=block,
+            skip_rows=int(layout.header),
+            column_names=layout.names,
+        ),
+        arrow_csv.ParseOptions(
+            delimiter=layout.delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=len(layout.names) > 1,
+            invalid_row_handler=ragged,
+        ),
+        arrow_csv.ConvertOptions(
+            null_values=list(MISSING), strings_can_be_null=True, include_columns=names, column_types=types
+        ),
+    )

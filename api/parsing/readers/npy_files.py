@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from api.parsing.canonical.tables import check_columns, check_rows, given_names, write_table
+from api.parsing.canonical.tables import check_columns, check_rows, emptied, given_names, write_table
 from api.parsing.contract import Parsed, Refused
 from api.parsing.readers.arrays import stored_array
 from api.parsing.upload import Upload
@@ -29,7 +29,7 @@ def read_npy(upload: Upload) -> Parsed:
     check_columns(count, upload.limits)
     names = [f"column_{number}" for number in range(1, count + 1)]
     columns = matrix_columns([array.mapped()])
-    return write_table(upload, "npy", names, columns, [given_names(names)])
+    return write_table(upload, "npy", names, emptied(columns), [given_names(names)])
 
 
 def matrix_columns(matrices: list[NDArray[Any]]) -> list[pa.ChunkedArray]:

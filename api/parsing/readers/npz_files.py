@@ -12,7 +12,7 @@ from api.parsing.archive_files.archives import Archive, opened, visible
 from api.parsing.archive_files.inflating import write_chunks
 from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
 from api.parsing.canonical.matrices import Matrix, row_blocks
-from api.parsing.canonical.tables import check_columns, check_rows, write_table
+from api.parsing.canonical.tables import check_columns, check_rows, emptied, write_table
 from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.readers.arrays import StoredArray, stored_array
 from api.parsing.readers.npy_files import matrix_columns
@@ -105,7 +105,7 @@ def _table(upload: Upload, inputs: list[StoredArray], labels: NDArray[Any], note
     columns = matrix_columns([array.mapped() for array in inputs])
     columns.append(pa.chunked_array([pa.array(labels if labels.dtype.kind != "b" else labels.astype(np.uint8))]))
     names = [*(f"x_{number}" for number in range(1, count + 1)), "y"]
-    return write_table(upload, "npz", names, columns, notes)
+    return write_table(upload, "npz", names, emptied(columns), notes)
 
 
 def _grid(upload: Upload, inputs: list[StoredArray], labels: NDArray[Any], notes: tuple[str, ...]) -> Parsed:

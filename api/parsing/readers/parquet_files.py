@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from api.parsing.canonical.tables import check_columns, check_rows, write_table
+from api.parsing.canonical.tables import check_columns, check_rows, emptied, write_table
 from api.parsing.contract import Parsed, Refused
 from api.parsing.readers.arrow_errors import raise_if_out_of_memory
 from api.parsing.upload import Upload
@@ -27,7 +27,7 @@ def read_parquet(upload: Upload) -> Parsed:
         raise_if_out_of_memory(error)
         raise Refused("unreadable", "the Parquet file is damaged or incomplete: write it again") from None
     del table
-    return write_table(upload, "parquet", names, columns)
+    return write_table(upload, "parquet", names, emptied(columns))
 
 
 def _check(metadata: pq.FileMetaData, upload: Upload) -> None:

@@ -257,3 +257,33 @@ def test_gzip_is_counted_while_it_inflates(tmp_path: Path) -> None:
 
 def test_a_table_that_is_too_large_as_numbers_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "a,b\n" + "1,2\n" * 1000, "too_large", "16,000 bytes of at most 15,999", inflated_bytes=15_999)
+
+
+def _long(last: str, rows: int = 700_000) -> str:
+    """More rows than are looked at for their types, the last of them by itself."""
+    return "a,b,c,label\n" + "1,2,x,0\n" * rows + last
+
+
+@pytest.mark.parametrize(
+    ("last", "types", "cells"),
+    [
+        ("3,4,y,1\n", ["integer", "integer", "category", "integer"], [3, 4, 1, 1]),
+        # What the first rows are is no guide to all.
+        ("3.5,4,y,1\n", ["number", "integer", "category", "integer"], [3.5, 4, 1, 1]),
+        ("three,4,y,1\n", ["category", "integer", "category", "integer"], [1, 4, 1, 1]),
+        ("3,,y,1\n", ["integer", "integer", "category", "integer"], [3, np.nan, 1, 1]),
+    ],
+)
+def test_a_long_file_is_read_in_groups_of_columns_as_if_at_once(
+    tmp_path: Path, last: str, types: list[str], cells: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.parsing.readers.csv_files._LEAST_GROUP_BYTES", 1)
+    description = take(tmp_path, _long(last)).description
+    assert [column.type for column in description.columns] == types
+    assert description.rows == 700_001
+    np.testing.assert_array_equal(rows(tmp_path)[-1], cells)
+    assert description.columns[3].mean == pytest.approx(1 / 700_001)
+
+
+def test_a_ragged_row_far_down_is_named_all_the_same(tmp_path: Path) -> None:
+    refused(tmp_path, _long("1,2,3\n"), "ragged", "row 700,001 has 3 cells where 4")
