@@ -97,11 +97,6 @@ def find_equal(session: Session, upload: Upload, options: Options) -> Dataset | 
     return next((one for one in same if one.options == wanted and options.format in ("auto", one.format)), None)
 
 
-def name_of(session: Session, name: str) -> str | None:
-    """Whose name this is already."""
-    return session.scalar(select(Dataset.id).where((Dataset.name == name) | (Dataset.id == name)))
-
-
 def demand_free(session: Session, name: str) -> None:
     """Let a name pass.
 
@@ -109,7 +104,8 @@ def demand_free(session: Session, name: str) -> None:
         Refusal: if another data set has it.
 
     """
-    if owner := name_of(session, name):
+    owner = session.scalar(select(Dataset.id).where((Dataset.name == name) | (Dataset.id == name)))
+    if owner is not None:
         raise Refusal(NAME_TAKEN, f'"{name}" is {owner} already: take another name, or delete that one')
 
 

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 ROWS, TARGETS = "rows.npy", "targets.npy"
 
+EMPTY_CELLS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+"""What stands in a text where a cell is empty: in an upload, and in rows to predict."""
+
 ColumnType = Literal["number", "integer", "boolean", "date", "category", "text"]
 
 

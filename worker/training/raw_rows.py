@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from models.stored import EMPTY_CELLS
 from worker.training.transformations import CategoryInput, Cells, NumberInput
 
-EMPTY = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
-"""What counts as an empty cell, as it does in an uploaded file."""
 SECONDS_A_DAY = 86_400
 
 
@@ -42,7 +41,7 @@ def table_cells(rows: Sequence[Any], columns: Sequence[NumberInput | CategoryInp
             if column.name not in row:
                 raise RefusedRow(f"/rows/{index}", f'"{column.name}" is missing: an empty cell is null')
             value = row[column.name]
-            if value is None or (isinstance(value, str) and value.strip() in EMPTY):
+            if value is None or (isinstance(value, str) and value.strip() in EMPTY_CELLS):
                 cells[index, place] = nan
             elif isinstance(column, CategoryInput):
                 # One past the end of the values stands for those that no training row had.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.reading import Reading, read
+from models.reading import read
 from models.spec.job import JobSpec
 from models.spec.uploads import Stored, Uploaded
 from models.stored import ROWS, TARGETS, Description
@@ -55,10 +55,6 @@ class StoredRows:
         values = np.array(labels if self._kept is None else labels[self._kept], np.float64)
         self._outputs = len(reading.classes)
         self._labels = values if reading.task == "regression" else self._numbered(values)
-
-    @property
-    def reading(self) -> Reading:
-        return self._reading
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -11,16 +11,14 @@ import pyarrow.types as kinds
 from numpy.typing import NDArray
 
 from api.parsing.canonical.formulas import check_formulas
-from api.parsing.canonical.values import Mask, Numbers, Sealing, distinct_integers
+from api.parsing.canonical.values import LISTED_INTEGERS, LONGEST_VALUE, Mask, Numbers, Sealing, distinct_integers
 from api.parsing.contract import Limits, Refused, short
 from models.stored import Column, ColumnType
 
 FIRST = 10
 """Rows of a preview."""
 
-_LISTED_INTEGERS = 100
 _EXACT = 2**53
-_LONGEST_CATEGORY = 200
 _SHOWN_CHARACTERS = 100
 _A_DAY = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
@@ -140,7 +138,7 @@ def _integers(name: str, numbers: Numbers, missing: Mask | None, sealing: Sealin
         return _numbers(name, np.full(len(numbers), np.nan), None)
     different = distinct_integers(present)
     values, notes = None, []
-    if len(different) <= _LISTED_INTEGERS:
+    if len(different) <= LISTED_INTEGERS:
         if sealing.has_room(len(different)):
             places = np.searchsorted(different, numbers).clip(max=len(different) - 1)
             values = sealing.listed([str(value) for value in different.tolist()], places, missing)
@@ -209,4 +207,4 @@ def _text_kind(distinct: pa.Array, present: int, limits: Limits) -> ColumnType:
     if not few or len(distinct) > limits.classes:
         return "text"
     longest: int = pc.max(pc.utf8_length(distinct)).as_py()
-    return "category" if longest <= _LONGEST_CATEGORY else "text"
+    return "category" if longest <= LONGEST_VALUE else "text"

@@ -10,15 +10,11 @@ from numpy.typing import NDArray
 from api.parsing.canonical.columns import FIRST
 from api.parsing.canonical.matrices import Matrix, write_matrix
 from api.parsing.canonical.thumbnails import thumbnails
-from api.parsing.canonical.values import Sealing, distinct_integers
+from api.parsing.canonical.values import LISTED_INTEGERS, Sealing, distinct_integers
 from api.parsing.contract import Parsed, Refused
 from api.parsing.upload import Upload
 from models.stored import ROWS, TARGETS, Column, Description, Preview
 
-LONGEST_CLASS = 200
-"""Characters of a class's name."""
-
-_LISTED_INTEGERS = 100
 _TARGET = "label"
 
 
@@ -107,7 +103,7 @@ def _column(labels: Labels, sealing: Sealing, classes: int) -> Column:
         return Column(name=_TARGET, type="number", missing=0, **moments)
     different = distinct_integers(numbers)
     values = None
-    if len(different) <= _LISTED_INTEGERS:
+    if len(different) <= LISTED_INTEGERS:
         words = [str(number) for number in different.tolist()]
         values = sealing.listed(words, np.searchsorted(different, numbers))
     return Column(name=_TARGET, type="integer", missing=0, distinct=len(different), values=values, **moments)

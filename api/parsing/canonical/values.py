@@ -14,6 +14,12 @@ from models.stored import Value
 MOST_VALUES = 200_000
 """Of all columns together: they stand in the description, which is read whole."""
 
+LISTED_INTEGERS = 100
+"""Whole numbers of more different values are not listed: they are amounts."""
+
+LONGEST_VALUE = 200
+"""Characters of a category, or of a class's name; longer ones are text."""
+
 _SMALL_SPAN = 2**20
 
 Numbers = NDArray[Any]

@@ -9,9 +9,10 @@ import numpy as np
 
 from api.parsing.archive_files.archives import Archive, content, opened, visible
 from api.parsing.archive_files.inflating import write_chunks
-from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.canonical.grids import Grid, Labels, write_grid
 from api.parsing.canonical.matrices import Matrix, row_blocks
 from api.parsing.canonical.tables import check_rows
+from api.parsing.canonical.values import LONGEST_VALUE
 from api.parsing.contract import Parsed, Refused, short
 from api.parsing.readers.known import digest, known_set
 from api.parsing.upload import Upload, chunks_of
@@ -148,7 +149,7 @@ def _names(text: str, which: _Set) -> list[str]:
     """The names of the classes, if there is one for each."""
     names = [line.strip() for line in text.splitlines() if line.strip()]
     fits = len(names) == len(set(names)) == which.classes and all(
-        len(name) <= LONGEST_CLASS and "\0" not in name for name in names
+        len(name) <= LONGEST_VALUE and "\0" not in name for name in names
     )
     return names if fits else []
 

@@ -17,8 +17,7 @@ from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.readers.arrow_errors import raise_if_out_of_memory
 from api.parsing.readers.text_checks import check_text
 from api.parsing.upload import Upload, chunks_of
-
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+from models.stored import EMPTY_CELLS
 
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t"
@@ -93,7 +92,7 @@ def _layout(path: Path, tabs: bool, limits: Limits) -> _Layout:
 
 
 def _is_data(cells: list[str]) -> bool:
-    filled = [cell for cell in cells if cell not in MISSING]
+    filled = [cell for cell in cells if cell not in EMPTY_CELLS]
     return bool(filled) and all(map(_NUMBER.fullmatch, filled))
 
 
@@ -210,6 +209,6 @@ def _read(
             invalid_row_handler=ragged,
         ),
         arrow_csv.ConvertOptions(
-            null_values=list(MISSING), strings_can_be_null=True, include_columns=names, column_types=types
+            null_values=list(EMPTY_CELLS), strings_can_be_null=True, include_columns=names, column_types=types
         ),
     )

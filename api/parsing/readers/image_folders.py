@@ -8,9 +8,10 @@ import numpy as np
 
 from api.parsing.archive_files.archives import Archive, content, opened, visible
 from api.parsing.archive_files.members import Member
-from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.canonical.grids import Grid, Labels, write_grid
 from api.parsing.canonical.matrices import Matrix, check_size, row_blocks
 from api.parsing.canonical.tables import check_rows
+from api.parsing.canonical.values import LONGEST_VALUE
 from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.readers.pixels import careful_pillow, header, pixels
 from api.parsing.upload import Upload
@@ -89,8 +90,8 @@ def _classes(members: Sequence[Member]) -> tuple[list[str], list[int]]:
     for member, path in zip(members, paths, strict=True):
         if len(path) != 2:
             raise Refused("labels", f"{short(member.name)} lies in no folder of a class: pack images as class/name.png")
-        if len(path[0]) > LONGEST_CLASS:
-            raise Refused("labels", f"a folder's name has more than {LONGEST_CLASS} characters: shorten it")
+        if len(path[0]) > LONGEST_VALUE:
+            raise Refused("labels", f"a folder's name has more than {LONGEST_VALUE} characters: shorten it")
     folders = [path[0] for path in paths]
     names = sorted(set(folders))
     if len(names) < 2:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from api.parsing.archive_files.archives import Archive, opened, visible
 from api.parsing.archive_files.inflating import write_chunks
-from api.parsing.canonical.grids import LONGEST_CLASS, Grid, Labels, write_grid
+from api.parsing.canonical.grids import Grid, Labels, write_grid
 from api.parsing.canonical.matrices import Matrix, row_blocks
 from api.parsing.canonical.tables import check_columns, check_rows, emptied, write_table
+from api.parsing.canonical.values import LONGEST_VALUE
 from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.readers.arrays import StoredArray, stored_array
 from api.parsing.readers.npy_files import matrix_columns
@@ -169,7 +170,7 @@ def _labels(labels: NDArray[Any], limits: Limits) -> Labels:
         names, places = np.unique(labels, return_inverse=True)
         if len(names) > limits.classes:
             raise Refused("too_large", f"more than {limits.classes:,} classes exceed the limit: upload fewer of them")
-        if any(len(name) > LONGEST_CLASS or "\0" in name for name in names.tolist()):
-            raise Refused("labels", f"a class's name holds NUL or more than {LONGEST_CLASS} characters: shorten it")
+        if any(len(name) > LONGEST_VALUE or "\0" in name for name in names.tolist()):
+            raise Refused("labels", f"a class's name holds NUL or more than {LONGEST_VALUE} characters: shorten it")
         return Labels(places, tuple(names.tolist()))
     return Labels(labels.astype(np.uint8) if labels.dtype.kind == "b" else labels)
