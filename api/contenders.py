@@ -99,7 +99,7 @@ def job_histories(
 
 
 def _run_history(run: Run, series: dict[str, Series]) -> RunHistory:
-    return RunHistory(run.id, run.job_id, run.seed, run.status, run.status_reason, series)
+    return RunHistory(run.id, run.job_id, run.seed, run.status, run.status_reason, series, run.member)
 
 
 def _series(session: Session, run_ids: Sequence[str], names: Collection[str] | None) -> dict[str, dict[str, Series]]:

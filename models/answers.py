@@ -294,6 +294,52 @@ class JobDiagnosis(Answer):
     runs: list[Diagnosis]
 
 
+class Analysis(Answer):
+    """What was measured of one trained network."""
+
+    id: str
+    run_id: str
+    job_id: str
+    seed: int
+    member: int
+    kind: str
+    options: dict[str, Any]
+    """The analysis as it was asked for, every default spelled out."""
+    status: str
+    """queued, running, succeeded or failed."""
+    is_terminal: bool
+    status_detail: str | None
+    """Why it failed."""
+    values: dict[str, float | None]
+    """What came out, as numbers that runs can be compared by; null where a number is not finite."""
+    details: dict[str, Any]
+    """Curves, grids, eigenvalues."""
+    queued_at: datetime
+    finished_at: datetime | None
+
+
+class TestEvaluation(Answer):
+    """A job's sealed test rows, opened: on record for good."""
+
+    job_id: str
+    job_name: str
+    spec_hash: str
+    experiment: str
+    look: int
+    """Which look at sealed rows this was for the experiment, from 1."""
+    looks_at_dataset: int
+    """How many jobs on this data set had been opened by then, this one included, in whatever experiment."""
+    opened_by: str
+    reason: str
+    opened_at: datetime
+    evaluated: int
+    """Runs measured so far."""
+    runs: int
+    """Runs to be measured."""
+    scores: dict[str, Estimate]
+    """Over seeds, each the mean of its runs: test_loss, and test_accuracy or test_rmse."""
+
+
 class Sweep(Answer):
     """A base spec times a grid, and the jobs it became."""
 

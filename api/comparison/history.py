@@ -36,6 +36,8 @@ class RunHistory:
     status: str
     status_reason: str | None
     series: Mapping[str, Series]
+    member: int = 0
+    """Which of the runs of its seed: a fold, a replicate, a member of an ensemble; 0 for a holdout."""
 
     @property
     def diverged(self) -> bool:

@@ -1,5 +1,6 @@
 """The families of components, under the words that a spec and its readers use."""
 
+from models.spec.analyses import Analysis
 from models.spec.datasets import Dataset
 from models.spec.evaluation import Evaluation
 from models.spec.networks import Network
@@ -14,4 +15,5 @@ FAMILIES = {
     "schedule": Schedule,
     "regularizer": Regularizer,
     "evaluation": Evaluation,
+    "analysis": Analysis,
 }

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from models.spec.analyses import Analysis
 from models.spec.component import SpecModel, shared_shape
 from models.spec.datasets import Dataset
 from models.spec.evaluation import Evaluation, Holdout, KFold
@@ -124,6 +125,8 @@ class JobSpec(SpecModel):
     evaluation: Evaluation = Holdout()
     seeds: Seeds = (0,)
     """A count n stands for the seeds 0 … n − 1. One seed is one run, or as many as the evaluation asks for."""
+    analyses: tuple[Analysis, ...] = Field((), max_length=16)
+    """What to measure of each network once it is trained."""
     record: Record = Record()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -178,6 +181,9 @@ class JobSpec(SpecModel):
         for regularizer in self.regularizers:
             if misfit := regularizer.misfit(shape, self.optimizer):
                 raise ValueError(misfit)
+        for analysis in self.analyses:
+            if misfit := analysis.misfit(shape):
+                raise ValueError(misfit)
         return self
 
     @property
@@ -210,7 +216,7 @@ class JobSpec(SpecModel):
     def cohort_key(self) -> str:
         """Equal for specs whose runs can train together as one stacked program."""
         shape = self.canonical()
-        del shape["seeds"]
+        del shape["seeds"], shape["analyses"]
         shape["optimizer"] = shared_shape(self.optimizer)
         shape["schedule"] = shared_shape(self.schedule)
         shape["regularizers"] = [shared_shape(r) for r in self.regularizers]
