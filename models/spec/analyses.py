@@ -68,8 +68,7 @@ class GradientNoiseScale(_Analysis):
 
 
 class LossLandscape(_Analysis):
-    """The loss around the weights, along one or two random directions that have each filter's own norm (Li et al. 2018).
-    """
+    """The loss around the weights, along one or two random directions with each filter's own norm (Li et al. 2018)."""
 
     kind: Literal["loss_landscape"] = "loss_landscape"
     dimensions: Literal[1, 2] = 2

@@ -178,12 +178,10 @@ class JobSpec(SpecModel):
                 raise ValueError(f'stratified needs classes and "{name}" is a regression: leave it out')
         elif self.loss in ("mse", "huber"):
             raise ValueError(f'"{name}" has classes: take "cross_entropy" or leave loss out')
-        for regularizer in self.regularizers:
-            if misfit := regularizer.misfit(shape, self.optimizer):
-                raise ValueError(misfit)
-        for analysis in self.analyses:
-            if misfit := analysis.misfit(shape):
-                raise ValueError(misfit)
+        misfits = [part.misfit(shape, self.optimizer) for part in self.regularizers]
+        misfits += [part.misfit(shape) for part in self.analyses]
+        for misfit in filter(None, misfits):
+            raise ValueError(misfit)
         return self
 
     @property
