@@ -22,6 +22,7 @@ from api.limits import RequestLimits
 from api.relay import Relay
 from api.responses import forget_old_answers
 from api.routes import (
+    analyses,
     comparisons,
     components,
     datasets,
@@ -34,6 +35,7 @@ from api.routes import (
     runs,
     streams,
     sweeps,
+    test_evaluations,
 )
 from api.telemetry import Meters, RequestContext
 from models.database import Database
@@ -58,6 +60,8 @@ ROOMS = (
     jobs,
     results,
     diagnoses,
+    analyses,
+    test_evaluations,
     runs,
     predictions,
     streams,

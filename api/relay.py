@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import lifecycle
+from models import analysing, lifecycle
 from models.database import Database
 from models.queue import wake
 from models.settings import Settings
@@ -97,17 +97,19 @@ class Relay:
     def _tick(self) -> None:
         self._return_lost_runs()
         self._forget_lost_workers()
+        self._return_lost_analyses()
         self._wake_idle_workers()
 
     def _wake_idle_workers(self) -> None:
         with self._database.read() as session:
             waiting = select(Run.id).where(lifecycle.ready())
+            to_measure = analysing.waits(session)
             idle = {
                 device: lanes
                 for device, lanes in session.execute(
                     select(Worker.device, func.count()).where(Worker.busy.is_(False)).group_by(Worker.device)
                 )
-                if session.scalar(waiting.where(Run.device.in_(lifecycle.CLAIMABLE[device])).limit(1))
+                if to_measure or session.scalar(waiting.where(Run.device.in_(lifecycle.CLAIMABLE[device])).limit(1))
             }
         for device, lanes in idle.items():
             wake(device, lanes)
@@ -131,6 +133,14 @@ class Relay:
             with self._database.write() as session:
                 session.execute(delete(Worker).where(Worker.id.in_(lost)))
             log.warning("workers.lost", worker_ids=lost)
+
+    def _return_lost_analyses(self) -> None:
+        with self._database.read() as session:
+            lost = analysing.lost(session)
+        if lost:
+            with self._database.write() as session:
+                analysing.return_lost(session, lost)
+            log.warning("analyses.lost", analysis_ids=[analysis_id for analysis_id, _ in lost])
 
 
 class _NotTheLeader(Exception):

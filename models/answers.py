@@ -332,10 +332,14 @@ class TestEvaluation(Answer):
     opened_by: str
     reason: str
     opened_at: datetime
+    runs: int
+    """Runs that had succeeded."""
     evaluated: int
     """Runs measured so far."""
-    runs: int
-    """Runs to be measured."""
+    failures: list[str]
+    """Why runs could not be measured."""
+    is_terminal: bool
+    """Nothing more will be measured."""
     scores: dict[str, Estimate]
     """Over seeds, each the mean of its runs: test_loss, and test_accuracy or test_rmse."""
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     TypeDecorator,
+    UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
@@ -22,6 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from models.status import RunStatus
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
+TEST_PREDICTIONS = "test_predictions.safetensors"
 """Names of the artifacts that a run leaves."""
 
 DATASET = "descent.dataset"
@@ -219,6 +221,58 @@ class Artifact(Table):
     sha256: Mapped[str] = mapped_column(String(64))
     storage_key: Mapped[str] = mapped_column(String(300))
     created_at: Mapped[datetime]
+
+
+class Analysis(Table):
+    """One measurement of one trained network, asked for or made. `attempt` fences it as it does a run."""
+
+    __tablename__ = "analyses"
+    __table_args__ = (
+        UniqueConstraint("run_id", "digest", name="analyses_run_id_digest_key"),
+        Index("analyses_by_queue", "status", text("priority DESC"), "queued_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(40))
+    options: Mapped[dict[str, Any]]
+    digest: Mapped[str] = mapped_column(String(64))
+    """Of kind and options: the same measurement is made once."""
+    priority: Mapped[int]
+    status: Mapped[RunStatus] = mapped_column(String(12), default=RunStatus.QUEUED)
+    status_detail: Mapped[str | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    worker_id: Mapped[str | None] = mapped_column(String(40))
+    queued_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    values: Mapped[dict[str, Any] | None]
+    """Numbers by which runs are compared."""
+    details: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    """Curves, grids, eigenvalues."""
+
+
+class TestLook(Table):
+    """A job whose sealed test rows were looked at. It outlives the job: a look cannot be taken back."""
+
+    __test__ = False  # no matter what pytest makes of its name
+    __tablename__ = "test_looks"
+    __table_args__ = (
+        Index("test_looks_by_age", "opened_at", "id"),
+        Index("test_looks_by_experiment", "experiment", "opened_at", "id"),
+        Index("test_looks_by_dataset", "dataset_key", "opened_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(40), unique=True)
+    job_name: Mapped[str] = mapped_column(String(200))
+    spec_hash: Mapped[str] = mapped_column(String(64))
+    experiment: Mapped[str] = mapped_column(String(200))
+    dataset_key: Mapped[str] = mapped_column(String(64))
+    """Equal for jobs that seal rows of the same data set away."""
+    opened_by: Mapped[str] = mapped_column(String(200))
+    reason: Mapped[str]
+    opened_at: Mapped[datetime]
 
 
 class Worker(Table):

@@ -21,6 +21,7 @@ from models.settings import settings
 from models.spec.job import JobSpec
 from models.storage import Storage
 from models.tables import DATASET, WEIGHTS, Artifact, Job, Run
+from worker import artifacts
 
 if TYPE_CHECKING:
     from worker.training.predictor import Predictor
@@ -68,19 +69,8 @@ def _predictor(run_id: str) -> "Predictor":
         ).first()
     if row is None:
         raise _Gone
-    with Storage(settings().storage_url).open(row.storage_key) as file:
-        tensors, header = _read(file.read())
+    tensors, header = artifacts.read(Storage(settings().storage_url), row.storage_key)
     return Predictor(JobSpec.model_validate(row.spec), tensors, header.get(DATASET))
-
-
-def _read(content: bytes) -> tuple[dict[str, Any], dict[str, str]]:
-    """Tensors and header of a safetensors file."""
-    import json
-
-    from safetensors.numpy import load
-
-    length = int.from_bytes(content[:8], "little")
-    return load(content), json.loads(content[8 : 8 + length]).get("__metadata__", {})
 
 
 @lru_cache

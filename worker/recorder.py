@@ -4,7 +4,6 @@ The engine's thread only appends to an inbox. A thread of the recorder's own pac
 and looks for cancellations, so that training never waits for a disk or a network.
 """
 
-import hashlib
 import json
 import threading
 import time
@@ -17,19 +16,19 @@ import numpy as np
 import redis
 import structlog
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models import lifecycle
+from models import analysing, lifecycle
 from models.database import Database
 from models.lifecycle import Claim
 from models.metric_stream import LiveState, publish
 from models.settings import Settings
 from models.status import RunStatus
 from models.storage import Storage
-from models.tables import DATASET, PREDICTIONS, WEIGHTS, Artifact, Cohort, MetricSegment, Run, Snapshot, new_id, now
+from models.tables import DATASET, PREDICTIONS, WEIGHTS, Cohort, MetricSegment, Run, Snapshot
+from worker import artifacts
 from worker.run_record import Packed, RunRecord
 from worker.training.boundary import Ending, Leave, Mode
 
@@ -250,7 +249,7 @@ class Recorder:
         if status is None:
             lifecycle.release(session, row.run.id, row.run.attempt)
             return
-        lifecycle.finish(
+        finished = lifecycle.finish(
             session,
             row.run.id,
             row.run.attempt,
@@ -263,6 +262,9 @@ class Recorder:
         )
         for artifact in row.artifacts or ():
             session.merge(artifact)
+        if finished and status[0] is RunStatus.SUCCEEDED:
+            for analysis in row.run.spec.analyses:
+                analysing.ask(session, [row.run.id], analysis.model_dump(mode="json"), row.run.spec.priority)
 
     def _store_files(self, row: RunRecord) -> None:
         """Put weights and predictions in storage before the rows that name them are written."""
@@ -271,27 +273,10 @@ class Recorder:
             told = {DATASET: json.dumps(ending.description)} if ending.description is not None else None
             files = {WEIGHTS: (ending.weights, told), PREDICTIONS: (ending.predictions, None)}
             row.artifacts = [
-                self._store(row, name, content, header)
+                artifacts.store(self._storage, row.run.id, row.run.attempt, name, content, header)
                 for name, (content, header) in files.items()
                 if content is not None
             ]
-
-    def _store(
-        self, row: RunRecord, name: str, tensors: Mapping[str, NDArray[Any]], header: dict[str, str] | None
-    ) -> Artifact:
-        content = save({key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()}, header)
-        key = f"runs/{row.run.id}/{row.run.attempt}/{name}"
-        self._storage.write(key, content)
-        return Artifact(
-            id=new_id("artifact"),
-            run_id=row.run.id,
-            name=name,
-            media_type="application/octet-stream",
-            size=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            storage_key=key,
-            created_at=now(),
-        )
 
     def _look_for_directives(self) -> None:
         with self._database.read() as session:

@@ -1,7 +1,6 @@
 """What the rounds before it leave to a round of boosting: read from their predictions, as they were stored."""
 
 import numpy as np
-from safetensors.numpy import load
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -10,6 +9,7 @@ from models.lifecycle import ClaimedRun
 from models.spec.evaluation import Boosting
 from models.storage import Storage
 from models.tables import PREDICTIONS, Artifact, Run
+from worker import artifacts
 from worker.training.splits import Round
 
 
@@ -24,10 +24,7 @@ def round_before(session: Session, storage: Storage, run: ClaimedRun) -> Round |
         .where(Run.job_id == run.job_id, Run.seed == run.seed, Run.member < run.member, Artifact.name == PREDICTIONS)
         .order_by(Run.member)
     ).all()
-    rounds = []
-    for key in keys:
-        with storage.open(key) as file:
-            rounds.append(load(file.read()))
+    rounds = [artifacts.read(storage, key).tensors for key in keys]
     outputs = np.stack([said["outputs"] for said in rounds]).astype(np.float64)
     first = rounds[0]
     if run.spec.dataset.shape.task == "regression":

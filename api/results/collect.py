@@ -79,11 +79,12 @@ def _together(evaluation: Evaluation, members: Sequence[Predictions], measure: M
             assert_never(evaluation)
 
 
-def _over_seeds(seeds: Sequence[SeedResults]) -> dict[str, Estimate]:
+def _over_seeds(seeds: list[SeedResults]) -> dict[str, Estimate]:
     names = dict.fromkeys(name for one in seeds for name in one.scores)
-    estimates = {}
-    for name in names:
-        values = [one.scores[name] for one in seeds if name in one.scores]
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        estimates[name] = Estimate(mean=float(np.mean(values)), standard_deviation=deviation, seeds=len(values))
-    return estimates
+    return {name: over_seeds([one.scores[name] for one in seeds if name in one.scores]) for name in names}
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """A number that each seed has, over the seeds."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Estimate(mean=float(np.mean(values)), standard_deviation=deviation, seeds=len(values))

@@ -10,13 +10,13 @@ from sqlalchemy import create_engine, select, text, update
 from structlog.testing import capture_logs
 
 from api.relay import Relay, Watch
-from models import lifecycle
+from models import analysing, lifecycle
 from models.database import Database
 from models.settings import Settings
 from models.status import RunStatus, StatusReason
 from models.tables import Run, Worker, now
 from tests.models.outages import eventually, impatient, sql_away
-from tests.models.transactions import claim, commit, statuses, submit, the_run
+from tests.models.transactions import claim, commit, runs_of, statuses, submit, the_run
 from tests.servers import Valkey
 
 LEASE_SECONDS = 1.0
@@ -217,6 +217,33 @@ def test_a_worker_whose_heartbeat_stands_still_is_forgotten(database: Database, 
 
     eventually(is_forgotten, "the dead worker is forgotten")
     assert workers(database) == {"alive"}
+
+
+def test_workers_of_every_device_are_woken_for_an_analysis(
+    database: Database, start_relay: StartRelay, wake_ups: Callable[[], dict[str, int]]
+) -> None:
+    job_id = submit(database)
+    claim(database)
+    arrive(database, "cpu_1")
+    arrive(database, "gpu_1", "cuda")
+    relay = start_relay()
+    a_few_ticks()
+    assert wake_ups() == {"cpu": 0, "gpu": 0}
+    commit(database, analysing.ask, [run.id for run in runs_of(database, job_id)], {"kind": "hessian"}, 0)
+    relay.nudge()
+    eventually(lambda: wake_ups() == {"cpu": 1, "gpu": 1}, "whoever is idle is woken")
+
+
+def test_the_analysis_of_a_worker_that_was_forgotten_returns(database: Database, start_relay: StartRelay) -> None:
+    job_id = submit(database)
+    claim(database)
+    commit(database, analysing.ask, [run.id for run in runs_of(database, job_id)], {"kind": "hessian"}, 0)
+    arrive(database, "dead", busy=True)
+    held = commit(database, analysing.claim, "dead")
+    assert held is not None
+    assert commit(database, analysing.claim, "other") is None
+    start_relay(lease_seconds=LEASE_SECONDS)
+    eventually(lambda: commit(database, analysing.claim, "other") is not None, "another worker may have it")
 
 
 def test_one_relay_leads_and_another_takes_over_when_it_stops(database: Database, start_relay: StartRelay) -> None:

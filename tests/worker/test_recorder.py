@@ -184,6 +184,24 @@ def test_sql_and_redis_both_hold_all_that_was_reported(cohort: Cohort) -> None:
         assert '"succeeded"' in cohort.state_in_redis(row)
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_run_that_succeeds_leaves_the_analyses_that_its_spec_asks_for(database: Database, settings: Settings) -> None:
+    submit(database, seeds=2, analyses=["hessian", {"kind": "sharpness", "rows": 64}])
+    client = connect(settings.metrics())
+    cohort = Cohort(database, settings, "", claim(database), client)
+    with cohort.recorded() as recorder:
+        cohort.report(recorder, range(1, 50))
+        recorder.ended(0, end(Result.COMPLETED, weights=WEIGHTS))
+        recorder.ended(1, end(Result.DIVERGED))
+    client.close()
+    with database.read() as session:
+        waiting = session.execute(select(tables.Analysis.run_id, tables.Analysis.kind, tables.Analysis.status))
+        assert sorted(waiting) == [
+            (cohort.claim.runs[0].id, "hessian", RunStatus.QUEUED),
+            (cohort.claim.runs[0].id, "sharpness", RunStatus.QUEUED),
+        ]
+
+
 @pytest.mark.parametrize(
     ("mode", "found"),
     [

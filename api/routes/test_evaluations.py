@@ -1,0 +1,139 @@
+"""The sealed test: opened once for a job, on record for good."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Body, Request
+from pydantic import Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.dependencies import ServiceNeeded
+from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
+from api.limits import JsonRoute
+from api.pages import Key, PageAfter, PageLimit, following, page
+from api.results.collect import over_seeds
+from api.routes.jobs import find_job
+from models import analysing, answers
+from models.analysing import SEALED_TEST
+from models.spec.component import SpecModel
+from models.spec.job import JobSpec, Name
+from models.status import RunStatus
+from models.tables import Analysis, Run, TestLook
+
+router = APIRouter(prefix="/v1", tags=["sealed test"], route_class=JsonRoute)
+
+
+class Opening(SpecModel):
+    """Who looks at the sealed rows, and what for."""
+
+    opened_by: Name = ""
+    """By default the address that the request came from."""
+    reason: str = Field("", max_length=1_000)
+
+
+_UNSAID = Opening()
+
+
+@router.post(
+    "/jobs/{job_id}/test-evaluation",
+    status_code=202,
+    summary="Open a job's sealed test",
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON),
+)
+def open_test(
+    job_id: str, service: ServiceNeeded, request: Request, opening: Annotated[Opening, Body()] = _UNSAID
+) -> answers.TestEvaluation:
+    """Measure the job's networks on the rows that were sealed away, and put on record that somebody looked.
+
+    Once all its runs have ended. A job that was opened before keeps its first record.
+    """
+    with service.database.write() as session:
+        job = find_job(session, job_id, for_update=True)
+        spec = JobSpec.model_validate(job.spec)
+        if not spec.evaluation.test:
+            raise Refusal(ILLEGAL_ACTION, "this job sealed no rows away (evaluation.test is 0): there is no test")
+        statuses = [RunStatus(status) for status in session.scalars(select(Run.status).where(Run.job_id == job_id))]
+        if not all(status.is_terminal for status in statuses):
+            raise Refusal(ILLEGAL_ACTION, "this job is still under way: its test is opened once every run has ended")
+        if RunStatus.SUCCEEDED not in statuses:
+            raise Refusal(ILLEGAL_ACTION, "no run of this job has succeeded: there is nothing to test")
+        opened_by = opening.opened_by or (request.client.host if request.client else "unknown")
+        look = analysing.open_test(session, job, spec, opened_by, opening.reason)
+        session.flush()
+        (answer,) = test_evaluations(session, [look])
+    service.relay.nudge()
+    return answer
+
+
+@router.get("/jobs/{job_id}/test-evaluation", summary="Get a job's test scores", responses=declared(NOT_FOUND))
+def get_test_evaluation(job_id: str, service: ServiceNeeded) -> answers.TestEvaluation:
+    """What the sealed rows say of a job that was opened, and how many looks there had been."""
+    with service.database.read() as session:
+        find_job(session, job_id)
+        look = session.scalars(select(TestLook).where(TestLook.job_id == job_id)).one_or_none()
+        if look is None:
+            raise Refusal(NOT_FOUND, "the test of this job is sealed: POST here opens it, once and on record")
+        return test_evaluations(session, [look])[0]
+
+
+@router.get("/test-ledger", summary="List every look at sealed rows", responses=declared())
+def list_looks(
+    service: ServiceNeeded, limit: PageLimit = 50, after: PageAfter = ""
+) -> answers.Page[answers.TestEvaluation]:
+    """Who looked at which job's sealed rows, newest first; looks at jobs that were deleted, too."""
+    statement = following(
+        select(TestLook), TestLook.opened_at, TestLook.id, after=after, newest_first=True, limit=limit
+    )
+    with service.database.read() as session:
+        return page(
+            session.scalars(statement).all(),
+            limit,
+            key=lambda look: Key(look.opened_at, look.id),
+            items=lambda looks: test_evaluations(session, looks),
+        )
+
+
+def test_evaluations(session: Session, looks: Sequence[TestLook]) -> list[answers.TestEvaluation]:
+    """The looks with what was measured so far."""
+    rows = session.execute(
+        select(Run.job_id, Run.seed, Analysis.status, Analysis.status_detail, Analysis.values)
+        .join(Run, Run.id == Analysis.run_id)
+        .where(Run.job_id.in_([look.job_id for look in looks]), Analysis.kind == SEALED_TEST)
+    ).all()
+    found = []
+    for look in looks:
+        mine = [row for row in rows if row.job_id == look.job_id]
+        measured = [(row.seed, row.values) for row in mine if row.status == RunStatus.SUCCEEDED]
+        counted = analysing.looks_until(session, look)
+        found.append(
+            answers.TestEvaluation(
+                job_id=look.job_id,
+                job_name=look.job_name,
+                spec_hash=look.spec_hash,
+                experiment=look.experiment,
+                look=counted.of_experiment,
+                looks_at_dataset=counted.at_dataset,
+                opened_by=look.opened_by,
+                reason=look.reason,
+                opened_at=look.opened_at,
+                runs=len(mine),
+                evaluated=len(measured),
+                failures=[row.status_detail or "" for row in mine if row.status == RunStatus.FAILED],
+                is_terminal=all(RunStatus(row.status).is_terminal for row in mine),
+                scores=_over_seeds(measured),
+            )
+        )
+    return found
+
+
+def _over_seeds(measured: Sequence[tuple[int, dict[str, float | None]]]) -> dict[str, answers.Estimate]:
+    scores: dict[str, dict[int, list[float]]] = {}
+    for seed, values in measured:
+        for name, value in values.items():
+            if value is not None:
+                scores.setdefault(name, {}).setdefault(seed, []).append(value)
+    return {
+        name: over_seeds([float(np.mean(values)) for values in by_seed.values()]) for name, by_seed in scores.items()
+    }
