@@ -6,7 +6,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from descent.commands import comparing, components, datasets, diagnosing, jobs, predicting, results, stack, validating
+from descent.commands import (
+    analysing,
+    comparing,
+    components,
+    datasets,
+    diagnosing,
+    jobs,
+    predicting,
+    results,
+    stack,
+    testing,
+    validating,
+)
 from descent.console import INTERRUPTED, Json, err, out, print_json
 from descent.errors import DescentError
 
@@ -37,6 +49,9 @@ app.command()(jobs.show)
 app.command()(jobs.watch)
 app.command()(results.results)
 app.command()(diagnosing.diagnose)
+app.command()(analysing.analyse)
+app.command()(analysing.analyses)
+app.add_typer(testing.app, name="test")
 app.command()(comparing.compare)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)

@@ -6,36 +6,25 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
-from urllib.parse import quote
+from typing import Any, Literal, Self, Unpack, overload
 
-from pydantic import BaseModel
-
-from descent import packing, prediction_rows
+from descent.asking import PAGE_SIZE, given, id_of
 from descent.comparison import Comparison, Question, as_parameters
-from descent.content import FileContent, Progress
-from descent.errors import DescentError, Refused, TimedOut
+from descent.errors import DescentError, TimedOut
 from descent.history import History, follow
 from descent.local.state import running_url
-from descent.prediction_rows import Part, Rows
-from descent.transport import Parameters, Transport
+from descent.measuring import Measuring
+from descent.transport import Transport
+from descent.uploading import Uploading
 from models.answers import (
     Artifact,
     ComponentChoice,
-    Dataset,
-    DatasetPreview,
-    DatasetSummary,
-    Diagnosis,
     Experiment,
     Health,
     Job,
-    JobDiagnosis,
     JobMetrics,
-    JobResults,
     MetricsPage,
-    Page,
     PlannedJob,
-    Predictions,
     Queue,
     Readiness,
     Run,
@@ -46,15 +35,11 @@ from models.answers import (
 from models.spec.job import JobSpec
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-PAGE_SIZE = 200
-UPLOAD_SECONDS = 700.0
-"""A service may read a file for ten minutes before it answers."""
 
 Spec = JobSpec | dict[str, Any]
-Item = TypeVar("Item", bound=BaseModel)
 
 
-class Client:
+class Client(Uploading, Measuring):
     """Talks to one service.
 
     Jobs and runs are named by their id, or by the `Job` or `Run` itself, and data sets by their name, too. Every
@@ -111,7 +96,7 @@ class Client:
         page_size: int = PAGE_SIZE,
     ) -> Iterator[Job]:
         """Walk through the jobs, newest first; pages are fetched as the walk needs them."""
-        parameters = _given(
+        parameters = given(
             experiment=experiment,
             status=status,
             tag=tag,
@@ -122,13 +107,13 @@ class Client:
         return self._pages(Job, "/v1/jobs", parameters)
 
     def job(self, job: str | Job) -> Job:
-        return self._ask(Job, "GET", f"/v1/jobs/{_id(job)}")
+        return self._ask(Job, "GET", f"/v1/jobs/{id_of(job)}")
 
     def runs(self, job: str | Job) -> list[Run]:
-        return list(self._pages(Run, f"/v1/jobs/{_id(job)}/runs", []))
+        return list(self._pages(Run, f"/v1/jobs/{id_of(job)}/runs", []))
 
     def run(self, run: str | Run) -> Run:
-        return self._ask(Run, "GET", f"/v1/runs/{_id(run)}")
+        return self._ask(Run, "GET", f"/v1/runs/{id_of(run)}")
 
     def update(
         self,
@@ -143,18 +128,18 @@ class Client:
         labels = {"name": name, "tags": None if tags is None else list(tags), "notes": notes, "priority": priority}
         changed = {label: value for label, value in labels.items() if value is not None}
         headers = {"If-Match": f'"{job.version}"'}
-        answer = self._transport.send("PATCH", f"/v1/jobs/{_id(job)}", body=changed, headers=headers)
+        answer = self._transport.send("PATCH", f"/v1/jobs/{id_of(job)}", body=changed, headers=headers)
         return Job.model_validate_json(answer.content)
 
     def cancel(self, job: str | Job) -> Job:
-        return self._ask(Job, "POST", f"/v1/jobs/{_id(job)}/cancel")
+        return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/cancel")
 
     def retry(self, job: str | Job) -> Job:
         """Queue a job's failed and cancelled runs again."""
-        return self._ask(Job, "POST", f"/v1/jobs/{_id(job)}/retry")
+        return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/retry")
 
     def delete(self, job: str | Job) -> None:
-        self._transport.send("DELETE", f"/v1/jobs/{_id(job)}")
+        self._transport.send("DELETE", f"/v1/jobs/{id_of(job)}")
 
     def wait(self, job: str | Job, timeout: float | None = None) -> Job:
         """Return the job once all its runs have ended, however they ended.
@@ -171,80 +156,6 @@ class Client:
             time.sleep(pause)
             pause = min(1.5 * pause, 1.0)
         return found
-
-    # ── data sets ────────────────────────────────────────────────────────────────────────────────
-
-    def upload(
-        self,
-        *paths: Path | str,
-        name: str = "",
-        format: str = "auto",
-        image_size: int | None = None,
-        progress: Progress | None = None,
-    ) -> Dataset:
-        """Hand in a file as a data set; or several files, or a folder of class folders, packed into one zip.
-
-        It is called `name`, or else as the file or the folder. The same files twice are one data set, which keeps its
-        first name. `progress` is told how many bytes were sent, and of how many.
-
-        Example:
-            >>> titanic = client.upload("titanic.csv")
-            >>> client.submit({"dataset": {"kind": "uploaded", "id": titanic.name}, "optimizer": "adam"})
-
-        """
-        files = [Path(path) for path in paths]
-        with packing.one_file(files) as file:
-            parameters = _given(
-                name=name or packing.default_name(files) or None,
-                format=format if format != "auto" else None,
-                image_size=None if image_size is None else str(image_size),
-            )
-            answer = self._transport.send(
-                "POST",
-                "/v1/datasets",
-                parameters=parameters,
-                content=FileContent(file, progress),
-                headers={"Content-Type": "application/octet-stream"},
-                read_seconds=UPLOAD_SECONDS,
-            )
-        return Dataset.model_validate_json(answer.content)
-
-    def datasets(self, *, page_size: int = PAGE_SIZE) -> Iterator[DatasetSummary]:
-        """Walk through the data sets that were uploaded, newest first."""
-        return self._pages(DatasetSummary, "/v1/datasets", [("limit", str(page_size))])
-
-    def dataset(self, dataset: str | DatasetSummary) -> Dataset:
-        """What a data set's columns hold."""
-        return self._ask(Dataset, "GET", _path_of(dataset))
-
-    def preview(self, dataset: str | DatasetSummary) -> DatasetPreview:
-        """A data set's first rows, or some of its images."""
-        return self._ask(DatasetPreview, "GET", f"{_path_of(dataset)}/preview")
-
-    def delete_dataset(self, dataset: str | DatasetSummary) -> None:
-        """Delete a data set that no job needs."""
-        self._transport.send("DELETE", _path_of(dataset))
-
-    def predict(self, run: str | Run, rows: Rows | Path | str) -> Predictions:
-        """What a run's network says of raw rows: objects of column name to value, or lists of numbers, or a CSV file.
-
-        They are sent in several requests where they are too many for one.
-
-        Example:
-            >>> client.predict(run, [{"age": 29, "class": "first", "sex": "female"}]).predictions
-            ['yes']
-
-        """
-        parts = prediction_rows.parts(Path(rows) if isinstance(rows, str) else rows)
-        return prediction_rows.joined([self._predict(run, part) for part in parts])
-
-    def _predict(self, run: str | Run, part: Part) -> Predictions:
-        path, headers = f"/v1/runs/{_id(run)}/predictions", {"Content-Type": part.media_type}
-        try:
-            answer = self._transport.send("POST", path, content=part.content, headers=headers)
-        except Refused as refused:
-            raise prediction_rows.at_home(refused, part) from refused
-        return Predictions.model_validate_json(answer.content)
 
     # ── what runs measure ────────────────────────────────────────────────────────────────────────
 
@@ -273,29 +184,18 @@ class Client:
     ) -> MetricsPage:
         """The points after a cursor; where there are none yet, wait up to `wait` seconds for some."""
         parameters = [("name", name) for name in names]
-        parameters += _given(after=after or None, wait=f"{wait:g}" if wait else None)
-        return self._ask(MetricsPage, "GET", f"/v1/runs/{_id(run)}/metrics", parameters)
+        parameters += given(after=after or None, wait=f"{wait:g}" if wait else None)
+        return self._ask(MetricsPage, "GET", f"/v1/runs/{id_of(run)}/metrics", parameters)
 
     def job_metrics(self, job: str | Job) -> JobMetrics:
         """Mean and interval over a job's runs."""
-        return self._ask(JobMetrics, "GET", f"/v1/jobs/{_id(job)}/metrics")
-
-    def results(self, job: str | Job) -> JobResults:
-        """What a job's runs come to together: its folds, its replicates, its ensemble."""
-        return self._ask(JobResults, "GET", f"/v1/jobs/{_id(job)}/results")
-
-    def diagnosis(self, job: str | Job) -> JobDiagnosis:
-        """What ails a job, told from its losses, and what to change in its spec."""
-        return self._ask(JobDiagnosis, "GET", f"/v1/jobs/{_id(job)}/diagnosis")
-
-    def run_diagnosis(self, run: str | Run) -> Diagnosis:
-        return self._ask(Diagnosis, "GET", f"/v1/runs/{_id(run)}/diagnosis")
+        return self._ask(JobMetrics, "GET", f"/v1/jobs/{id_of(job)}/metrics")
 
     def snapshots(self, run: str | Run) -> list[Snapshot]:
-        return list(self._pages(Snapshot, f"/v1/runs/{_id(run)}/snapshots", []))
+        return list(self._pages(Snapshot, f"/v1/runs/{id_of(run)}/snapshots", []))
 
     def artifacts(self, run: str | Run) -> list[Artifact]:
-        return list(self._pages(Artifact, f"/v1/runs/{_id(run)}/artifacts", []))
+        return list(self._pages(Artifact, f"/v1/runs/{id_of(run)}/artifacts", []))
 
     def download(self, artifact: Artifact) -> bytes:
         """The bytes of a file that a run left."""
@@ -310,7 +210,7 @@ class Client:
         name = "weights.safetensors"
         found = [artifact for artifact in self.artifacts(run) if artifact.name == name]
         if not found:
-            raise DescentError(f"{_id(run)} has no {name}: weights are kept once a run has succeeded")
+            raise DescentError(f"{id_of(run)} has no {name}: weights are kept once a run has succeeded")
         content = self.download(found[0])
         if path is None:
             return content
@@ -379,36 +279,10 @@ class Client:
         """Which of the parts that the service stands on answer."""
         return self._ask(Readiness, "GET", "/readyz")
 
-    def _ask(self, kind: type[Item], method: str, path: str, parameters: Parameters = (), body: Any = None) -> Item:
-        answer = self._transport.send(method, path, parameters=parameters, body=body)
-        return kind.model_validate_json(answer.content)
-
-    def _pages(self, kind: type[Item], path: str, parameters: Parameters) -> Iterator[Item]:
-        after: Parameters = ()
-        while True:
-            page = self._ask(Page[kind], "GET", path, [*parameters, *after])  # type: ignore[valid-type]
-            yield from page.data
-            if not page.has_more:
-                return
-            after = [("after", str(page.next_after))]
-
 
 def _plain(spec: Spec) -> dict[str, Any]:
     return spec.model_dump(mode="json") if isinstance(spec, JobSpec) else spec
 
 
-def _id(named: str | Job | Run) -> str:
-    return named if isinstance(named, str) else named.id
-
-
-def _path_of(dataset: str | DatasetSummary) -> str:
-    """Names of data sets may hold anything."""
-    return "/v1/datasets/" + quote(dataset if isinstance(dataset, str) else dataset.id, safe="")
-
-
-def _given(**parameters: str | None) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in parameters.items() if value is not None]
-
-
 def _named(jobs: Sequence[str | Job]) -> list[tuple[str, str]]:
-    return [("job", _id(job)) for job in jobs]
+    return [("job", id_of(job)) for job in jobs]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from descent import Client, DescentError, Refused, Unreachable
-from descent import client as client_module
+from descent import uploading
 from descent.content import PIECE_BYTES, FileContent
 from descent.errors import CutOff, TimedOut
 from tests.descent.conftest import Answer, Request, Service, make_dataset, make_page, problem
@@ -120,7 +120,7 @@ def test_a_service_that_reads_for_too_long_may_still_be_reading(
         time.sleep(0.3)
         return Answer(201, make_dataset())
 
-    monkeypatch.setattr(client_module, "UPLOAD_SECONDS", 0.1)
+    monkeypatch.setattr(uploading, "UPLOAD_SECONDS", 0.1)
     service.on("POST", "/v1/datasets", slow)
     (tmp_path / "a.csv").write_text(TABLE)
     with Client(service.url, patience_seconds=0) as client, pytest.raises(TimedOut, match="may still be reading"):
