@@ -8,8 +8,7 @@ from threading import Thread
 import pytest
 from PIL import Image
 
-from descent import Client, DescentError, Refused, Unreachable
-from descent import uploading
+from descent import Client, DescentError, Refused, Unreachable, uploading
 from descent.content import PIECE_BYTES, FileContent
 from descent.errors import CutOff, TimedOut
 from tests.descent.conftest import Answer, Request, Service, make_dataset, make_page, problem

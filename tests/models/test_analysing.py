@@ -178,7 +178,7 @@ def test_a_test_is_opened_once_however_often_it_is_asked_for(database: Database,
 
 
 def test_looks_are_counted_by_experiment_and_by_data_set(database: Database) -> None:
-    asked = [
+    asked: list[tuple[str, dict[str, Any], tuple[int, int]]] = [
         ("a", {"dataset": "sine"}, (1, 1)),
         ("a", {"dataset": "sine", "batch_size": 32}, (2, 2)),
         ("b", {"dataset": "sine"}, (1, 3)),
