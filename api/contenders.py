@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from itertools import groupby
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from sqlalchemy import func, select
@@ -10,7 +11,8 @@ from sqlalchemy.orm import Session
 from api.comparison.history import JobHistory, RunHistory, Series
 from api.comparison.result import Claim, Score
 from api.errors import NOT_FOUND, Refusal, invalid
-from models.metric_stream import Chunk, merge, unpack
+from api.measurements import measurements_mark
+from models.metric_stream import whole_columns
 from models.spec.job import JobSpec
 from models.status import TERMINAL
 from models.tables import Job, MetricSegment, Run, Snapshot, Sweep
@@ -19,7 +21,19 @@ MAX_JOBS = 100
 MAX_RUNS = 2_000
 
 
-def chosen_jobs(session: Session, job_ids: Sequence[str], experiment: str | None, sweep_id: str | None) -> list[Job]:
+class Chosen(NamedTuple):
+    """A job, as far as it takes to tell whether it has changed."""
+
+    id: str
+    version: int
+
+
+class Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+def chosen_jobs(session: Session, job_ids: Sequence[str], experiment: str | None, sweep_id: str | None) -> list[Chosen]:
     """The jobs that a comparison names, in the order named; those of an experiment or a sweep by age.
 
     Raises:
@@ -28,55 +42,65 @@ def chosen_jobs(session: Session, job_ids: Sequence[str], experiment: str | None
     """
     if sum((bool(job_ids), experiment is not None, sweep_id is not None)) != 1:
         raise invalid("?job", "contradiction", "name what to compare in one way: by job, by experiment, or by sweep")
+    briefly = select(Job.id, Job.version)
     if job_ids:
-        found = {job.id: job for job in session.scalars(select(Job).where(Job.id.in_(job_ids[: MAX_JOBS + 1])))}
+        found = {row.id: row for row in session.execute(briefly.where(Job.id.in_(job_ids[: MAX_JOBS + 1])))}
         for job_id in job_ids[: MAX_JOBS + 1]:
             if job_id not in found:
                 raise Refusal(NOT_FOUND, f"there is no job {job_id}")
-        jobs = [found[job_id] for job_id in job_ids[: MAX_JOBS + 1]]
+        rows = [found[job_id] for job_id in job_ids[: MAX_JOBS + 1]]
     else:
         condition = Job.experiment == experiment if experiment is not None else Job.sweep_id == sweep_id
         if sweep_id is not None and session.get(Sweep, sweep_id) is None:
             raise Refusal(NOT_FOUND, f"there is no sweep {sweep_id}")
-        jobs = list(session.scalars(select(Job).where(condition).order_by(Job.created_at, Job.id).limit(MAX_JOBS + 1)))
-        if not jobs:
-            raise Refusal(NOT_FOUND, f'there is no job of experiment "{experiment}"')
-    _demand_few(session, jobs)
-    return jobs
-
-
-def _demand_few(session: Session, jobs: Sequence[Job]) -> None:
-    if len(jobs) > MAX_JOBS:
+        rows = list(session.execute(briefly.where(condition).order_by(Job.created_at, Job.id).limit(MAX_JOBS + 1)))
+        if not rows:
+            raise Refusal(NOT_FOUND, f"there is no job of {'the sweep' if sweep_id else f'experiment {experiment!r}'}")
+    if len(rows) > MAX_JOBS:
         raise invalid("?job", "too_many", f"a comparison has at most {MAX_JOBS} jobs")
-    runs = session.scalar(select(func.count()).where(Run.job_id.in_([job.id for job in jobs])))
-    if runs is not None and runs > MAX_RUNS:
-        raise invalid("?job", "too_many", f"a comparison has at most {MAX_RUNS:,} runs, and these jobs have {runs:,}")
+    return [Chosen(row.id, row.version) for row in rows]
 
 
-def fingerprint(session: Session, jobs: Sequence[Job]) -> str:
-    """A text that changes whenever anything that a comparison of these jobs tells may have changed."""
+def fingerprint(session: Session, jobs: Sequence[Chosen]) -> str:
+    """A text that changes whenever anything that a comparison of these jobs tells may have changed.
+
+    Raises:
+        Refusal: if they have too many runs to compare.
+
+    """
     ids = [job.id for job in jobs]
-    ends = dict(
-        session.execute(
+    runs = session.execute(
+        select(Run.id, Run.status, Run.status_reason, Run.attempt)
+        .where(Run.job_id.in_(ids))
+        .order_by(Run.id)
+        .limit(MAX_RUNS + 1)
+    ).all()
+    if len(runs) > MAX_RUNS:
+        raise invalid("?job", "too_many", f"a comparison has at most {MAX_RUNS:,} runs, and these jobs have more")
+    ends: dict[str, int] = {}
+    if any(run.status not in TERMINAL for run in runs):
+        told = (
             select(MetricSegment.run_id, func.max(MetricSegment.last_number))
             .join(Run, (Run.id == MetricSegment.run_id) & (Run.attempt == MetricSegment.attempt))
             .where(Run.job_id.in_(ids), Run.status.not_in(TERMINAL))
             .group_by(MetricSegment.run_id)
-        ).all()
-    )
-    runs = session.execute(
-        select(Run.id, Run.status, Run.status_reason, Run.attempt).where(Run.job_id.in_(ids)).order_by(Run.id)
-    )
+        )
+        ends = dict(session.execute(told).all())
     states = [f"{run.id} {run.status} {run.status_reason} {run.attempt} {ends.get(run.id)}" for run in runs]
-    return "\n".join([*(f"{job.id} {job.version}" for job in jobs), *states])
+    return "\n".join([*(f"{job.id} {job.version}" for job in jobs), *states, measurements_mark(session, ids)])
 
 
 def job_histories(
-    session: Session, jobs: Sequence[Job], names: Collection[str] | None = None, *, with_snapshots: bool = False
+    session: Session, jobs: Sequence[Identified], names: Collection[str] | None = None, *, with_snapshots: bool = False
 ) -> list[JobHistory]:
     """The jobs with their runs' series, of all metrics or the named ones."""
     ids = [job.id for job in jobs]
-    runs = session.scalars(select(Run).where(Run.job_id.in_(ids)).order_by(Run.job_id, Run.position)).all()
+    described = {row.id: row for row in session.execute(select(Job.id, Job.name, Job.spec).where(Job.id.in_(ids)))}
+    runs = session.execute(
+        select(Run.id, Run.job_id, Run.seed, Run.member, Run.status, Run.status_reason)
+        .where(Run.job_id.in_(ids))
+        .order_by(Run.job_id, Run.position)
+    ).all()
     series = _series(session, [run.id for run in runs], names)
     snapshots: dict[str, list[tuple[int, dict[str, object]]]] = {}
     if with_snapshots:
@@ -85,48 +109,50 @@ def job_histories(
         )
         for row in rows:
             snapshots.setdefault(row.run_id, []).append((row.step, row.content))
-    by_job = {job_id: list(group) for job_id, group in groupby(runs, key=lambda run: run.job_id)}
+    by_job = {
+        job_id: tuple(
+            RunHistory(
+                run_id=run.id,
+                job_id=job_id,
+                seed=run.seed,
+                status=run.status,
+                status_reason=run.status_reason,
+                series=series.get(run.id, {}),
+                member=run.member,
+            )
+            for run in group
+        )
+        for job_id, group in groupby(runs, key=lambda run: run.job_id)
+    }
     return [
         JobHistory(
             job_id=job.id,
-            name=job.name,
-            spec=JobSpec.model_validate(job.spec),
-            runs=tuple(_run_history(run, series.get(run.id, {})) for run in by_job.get(job.id, [])),
-            snapshots={run.id: snapshots[run.id] for run in by_job.get(job.id, []) if run.id in snapshots},
+            name=described[job.id].name,
+            spec=JobSpec.model_validate(described[job.id].spec),
+            runs=by_job.get(job.id, ()),
+            snapshots={run.run_id: snapshots[run.run_id] for run in by_job.get(job.id, ()) if run.run_id in snapshots},
         )
         for job in jobs
     ]
 
 
-def _run_history(run: Run, series: dict[str, Series]) -> RunHistory:
-    return RunHistory(run.id, run.job_id, run.seed, run.status, run.status_reason, series, run.member)
-
-
 def _series(session: Session, run_ids: Sequence[str], names: Collection[str] | None) -> dict[str, dict[str, Series]]:
     """By run, by metric."""
     rows = session.execute(
-        select(MetricSegment.run_id, MetricSegment.attempt, MetricSegment.payload)
+        select(MetricSegment.run_id, MetricSegment.payload)
         .where(MetricSegment.run_id.in_(run_ids))
         .order_by(MetricSegment.run_id, MetricSegment.attempt, MetricSegment.first_number)
     )
-    series = {}
-    for run_id, segments in groupby(rows, key=lambda row: row.run_id):
-        chunks = [chunk for _, attempt, payload in segments for chunk in unpack(attempt, payload)]
-        series[run_id] = {
+    return {
+        run_id: {
             name: Series(steps.astype(np.int64), values.astype(np.float64))
-            for name, (steps, values) in merge([_only(chunk, names) for chunk in chunks]).items()
+            for name, (steps, values) in whole_columns([payload for _, payload in segments], names).items()
         }
-    return series
+        for run_id, segments in groupby(rows, key=lambda row: row.run_id)
+    }
 
 
-def _only(chunk: Chunk, names: Collection[str] | None) -> Chunk:
-    if names is None:
-        return chunk
-    columns = {name: column for name, column in chunk.columns.items() if name in names}
-    return Chunk(chunk.cursor, columns, chunk.from_step, chunk.end)
-
-
-def read_claim(text: str, jobs: Sequence[Job], score: Score) -> Claim:
+def read_claim(text: str, jobs: Sequence[JobHistory], score: Score) -> Claim:
     """Read `A<B`: A is said to do better than B, each named by id or by a name that only one of the jobs has.
 
     Raises:
@@ -145,7 +171,7 @@ def read_claim(text: str, jobs: Sequence[Job], score: Score) -> Claim:
     return readings[0]
 
 
-def read_baseline(text: str, jobs: Sequence[Job]) -> str:
+def read_baseline(text: str, jobs: Sequence[JobHistory]) -> str:
     """Read a job's id or unique name.
 
     Raises:
@@ -160,6 +186,7 @@ def read_baseline(text: str, jobs: Sequence[Job]) -> str:
     return job_id
 
 
-def _named(text: str, jobs: Sequence[Job]) -> str | None:
-    named = [job.id for job in jobs if text == job.id] or [job.id for job in jobs if text and text == job.name]
+def _named(text: str, jobs: Sequence[JobHistory]) -> str | None:
+    named = [job.job_id for job in jobs if text in job.job_ids]
+    named = named or [job.job_id for job in jobs if text and text == job.name]
     return named[0] if len(named) == 1 else None

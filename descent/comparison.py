@@ -1,6 +1,7 @@
 """A comparison as the service answers it, and the question that asks for one."""
 
 import json
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal, Self, TypedDict
 
@@ -18,6 +19,8 @@ class Question(TypedDict, total=False):
     x: str | None
     target: float | None
     score: str | None
+    rank_by: str | None
+    group: str | None
     baseline: str | None
     claims: Sequence[str]
 
@@ -58,6 +61,7 @@ class TargetTime(_Part):
 
     seed: int
     steps: int | None
+    seconds: float | None
 
 
 class StepsToTarget(_Part):
@@ -69,6 +73,8 @@ class StepsToTarget(_Part):
     median: float | None
     median_text: str
     """The median in words: "1,200", or "> 10,000" when the median run missed."""
+    median_seconds: float | None
+    median_seconds_text: str
 
 
 class TableRow(_Part):
@@ -90,6 +96,57 @@ class PairedDifference(_Part):
     p_value: float | None
     holm_p: float | None
     sentence: str
+
+
+class ProfileCurve(_Part):
+    """How often one contender is within a ratio τ of the fastest, at the places where that changes."""
+
+    label: str
+    solved: int
+    score: float
+    tau: list[float]
+    share: list[float]
+
+    def within(self, ratio: float) -> float:
+        """The share of problems on which it took at most so many times as long as the fastest."""
+        return self.share[bisect_right(self.tau, ratio) - 1]
+
+
+class Profile(_Part):
+    """Who was how fast on how many problems, among these contenders."""
+
+    problems: int
+    curves: list[ProfileCurve]
+
+
+class InterquartileMean(_Part):
+    """The mean of the middle half of a contender's last values."""
+
+    label: str
+    datasets: int
+    estimate: Estimate
+
+
+class RankedContender(_Part):
+    """One contender, standing for the best spec that it tried."""
+
+    rank: int | None
+    label: str
+    tried: int
+    diverged: int
+    estimate: Estimate
+    difference: Estimate
+    tied: bool | None
+
+
+class Ranking(_Part):
+    """Contenders by the mean of the metric on validation rows."""
+
+    by: str
+    """The field of the spec whose values contend; empty where every job does."""
+    score: str
+    even_budgets: bool
+    contenders: list[RankedContender]
 
 
 class JudgedClaim(_Part):
@@ -115,6 +172,7 @@ class Comparison(_Part):
 
     metric: str
     target: float | None
+    score: str
     baseline: str
     confidence: float
     jobs: list[ComparedJob]
@@ -123,6 +181,9 @@ class Comparison(_Part):
     claims: list[JudgedClaim]
     verdict: Verdict | None
     """Supported if all claims are, refuted if any is, else undecided; None without claims."""
+    profile: Profile | None
+    interquartile: list[InterquartileMean]
+    ranking: Ranking | None
     warnings: list[str]
     raw: dict[str, Any]
 

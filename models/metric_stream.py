@@ -7,8 +7,10 @@ within its attempt, and the same numbers stand in Redis (as the stream's entry i
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,53 @@ def merge(chunks: Sequence[Chunk]) -> dict[str, tuple[NDArray[np.int32], NDArray
         name: (np.concatenate([s for s, _ in series]), np.concatenate([v for _, v in series]))
         for name, series in parts.items()
     }
+
+
+def whole_columns(payloads: Sequence[bytes], names: Collection[str] | None = None) -> Columns:
+    """The same series, of all metrics or the named ones, straight from packed chunks in order: an array a metric, not
+    two a chunk, as a history can have thousands of chunks.
+    """
+    wanted = None if names is None else frozenset(names)
+    steps: defaultdict[str, list[bytes]] = defaultdict(list)
+    values: defaultdict[str, list[bytes]] = defaultdict(list)
+    for payload in payloads:
+        offset, size = 0, len(payload)
+        while offset < size:
+            length, _, text_length = _LENGTHS.unpack_from(payload, offset)
+            text = offset + _LENGTHS.size
+            body = text + text_length
+            offset = text + length
+            layout, from_step = _layout(payload[text:body], wanted)
+            if from_step is not None:
+                _void(steps, values, from_step)
+            for name, start, middle, end in layout:
+                steps[name].append(payload[body + start : body + middle])
+                values[name].append(payload[body + middle : body + end])
+    return {
+        name: (np.frombuffer(b"".join(parts), "<i4"), np.frombuffer(b"".join(values[name]), "<f4"))
+        for name, parts in steps.items()
+    }
+
+
+@lru_cache(maxsize=10_000)
+def _layout(text: bytes, wanted: frozenset[str] | None) -> tuple[list[tuple[str, int, int, int]], int | None]:
+    """Where a chunk of this header holds the steps and the values of each metric, and the step that it goes on from.
+    The chunks of a run are much alike, so few headers are ever read.
+    """
+    header, start, columns = json.loads(text), 0, []
+    for name, count in header["columns"]:
+        if wanted is None or name in wanted:
+            columns.append((name, start, start + 4 * count, start + 8 * count))
+        start += 8 * count
+    return columns, header.get("from_step")
+
+
+def _void(steps: dict[str, list[bytes]], values: dict[str, list[bytes]], from_step: int) -> None:
+    for name, parts in steps.items():
+        told = np.frombuffer(b"".join(parts), "<i4")
+        kept = told <= from_step
+        steps[name] = [told[kept].tobytes()]
+        values[name] = [np.frombuffer(b"".join(values[name]), "<f4")[kept].tobytes()]
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────

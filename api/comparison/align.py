@@ -49,13 +49,25 @@ def along(axis: Axis, run: RunHistory, series: Series, plan: Plan) -> Line:
 
 
 def _along_seconds(run: RunHistory, steps: NDArray[np.float64], values: NDArray[np.float64]) -> Line:
-    clock = run.series.get("train_seconds")
-    if clock is None or not len(clock.steps):
+    clock = run.clock
+    if clock is None:
         return np.empty(0), np.empty(0)
     known = steps <= clock.steps[-1]
+    return _seconds(clock, steps[known]), values[known]
+
+
+def seconds_at(run: RunHistory, step: int) -> float | None:
+    """How long the run had trained after a step, by its own clock; None later than the clock was read."""
+    clock = run.clock
+    if clock is None or step > clock.steps[-1]:
+        return None
+    return float(_seconds(clock, np.array([step], dtype=np.float64))[0])
+
+
+def _seconds(clock: Series, steps: NDArray[np.float64]) -> NDArray[np.float64]:
     # Training begins at second 0, whatever step the clock was first read at.
-    times = np.interp(steps[known], np.append(0, clock.steps), np.append(0.0, clock.values))
-    return times, values[known]
+    seconds: NDArray[np.float64] = np.interp(steps, np.append(0, clock.steps), np.append(0.0, clock.values))
+    return seconds
 
 
 def align(lines: Sequence[Line]) -> Aligned:

@@ -2,14 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-from api.comparison.contest import Contest, Outcomes, contest, outcomes
+from api.comparison.contest import Contest, Outcome, Side, match, run_outcomes
+from api.comparison.estimate import Estimate
 from api.comparison.history import ComparisonError, JobHistory
-from api.comparison.intervals import mean_interval
-from api.comparison.result import Claim, Estimate, JudgedClaim, TableRow, Verdict
+from api.comparison.paired import METHOD_WORDS, UNPAIRED_WORDS
+from api.comparison.result import Claim, JudgedClaim, Score, TableRow, Verdict
 from api.comparison.scores import Direction
 from api.comparison.significance import SIGNIFICANCE, holm, seeds_needed
 from api.comparison.targets import median_with_misses
-from api.comparison.wording import count, metric_words, number, p_equals, step_count, target_words
+from api.comparison.wording import (
+    count,
+    metric_words,
+    number,
+    p_equals,
+    seconds_in_words,
+    step_count,
+    target_words,
+)
+
+TIMES: Mapping[Score, str] = {"steps_to_target": "steps", "seconds_to_target": "seconds"}
+"""Scores for which a run has to meet a target, and in what they count."""
 
 
 def check_claims(claims: Sequence[Claim], jobs: Sequence[JobHistory], better: Direction, target: float | None) -> None:
@@ -29,8 +41,8 @@ def check_claims(claims: Sequence[Claim], jobs: Sequence[JobHistory], better: Di
             raise ComparisonError(f"a claim compares job {claim.better} with itself")
         if better is None:
             raise ComparisonError("a claim needs a metric of which one direction is better")
-        if claim.score == "steps_to_target" and target is None:
-            raise ComparisonError("a claim about steps to a target needs the target: give one")
+        if claim.score in TIMES and target is None:
+            raise ComparisonError(f"a claim about {TIMES[claim.score]} to a target needs the target: give one")
 
 
 def judge(
@@ -43,20 +55,21 @@ def judge(
     target: float | None,
     confidence: float,
 ) -> list[JudgedClaim]:
-    """Judge each claim by an exact test paired by seed, Holm-adjusted over all claims."""
+    """Judge each claim by a test paired by seed, or unpaired where the jobs make no pairs, Holm-adjusted over all."""
     by_id = {job.job_id: job for job in jobs}
-    sides = []
+    found = []
     for claim in claims:
         first, second = (
-            outcomes(by_id[job_id], rows[job_id], claim.score, better) for job_id in (claim.better, claim.worse)
+            Side(by_id[job_id], run_outcomes(by_id[job_id], rows[job_id], claim.score, better))
+            for job_id in (claim.better, claim.worse)
         )
-        sides.append((claim, first, second, contest(first, second)))
-    adjusted = holm([1.0 if result.p_value is None else result.p_value for *_, result in sides])
+        found.append((claim, match(first, second, confidence)))
+    adjusted = holm([1.0 if result.p_value is None else result.p_value for _, result in found])
     judged = []
-    for (claim, first, second, result), holm_p in zip(sides, adjusted, strict=True):
+    for (claim, result), holm_p in zip(found, adjusted, strict=True):
         statement = _statement(claim.better, claim.worse, claim, names, metric, better, target)
         reverse = _statement(claim.worse, claim.better, claim, names, metric, better, target)
-        one = _judged(claim, first, second, result, holm_p, len(claims), statement, better, confidence)
+        one = _judged(claim, result, holm_p, len(claims), statement, better)
         judged.append(one.model_copy(update={"sentence": _sentence(one, reverse)}))
     return judged
 
@@ -72,25 +85,18 @@ def overall(judged: Sequence[JudgedClaim]) -> Verdict | None:
 
 
 def _judged(
-    claim: Claim,
-    first: Outcomes,
-    second: Outcomes,
-    result: Contest,
-    holm_p: float,
-    family: int,
-    statement: str,
-    better: Direction,
-    confidence: float,
+    claim: Claim, result: Contest, holm_p: float, family: int, statement: str, better: Direction
 ) -> JudgedClaim:
-    sign = -1 if better == "higher" and claim.score != "steps_to_target" else 1
+    upside_down = better == "higher" and claim.score not in TIMES
     # Where a pair is censored, the mean over the others would be a difference among the survivors.
-    whole = [] if result.censored else [sign * difference for difference in result.differences]
-    medians = [_paired_median(mine, other, sign) for mine, other in ((first, second), (second, first))]
+    difference = None if result.censored else result.difference
+    medians = [_median(side, -1 if upside_down else 1) for side in result.against]
     return JudgedClaim(
         claim=claim,
         statement=statement,
         verdict=_verdict(result, holm_p),
         method=result.method,
+        unpaired=result.unpaired,
         pairs=result.pairs,
         wins=result.wins,
         losses=result.losses,
@@ -98,7 +104,9 @@ def _judged(
         censored=result.censored,
         uninformative=result.uninformative,
         left_out=result.left_out,
-        difference=Estimate.of(mean_interval(whole, confidence)),
+        difference=_NO_DIFFERENCE
+        if difference is None
+        else Estimate.of(difference.negated() if upside_down else difference),
         median_better=medians[0],
         median_worse=medians[1],
         ratio_of_medians=_ratio(*medians),
@@ -110,15 +118,17 @@ def _judged(
     )
 
 
+_NO_DIFFERENCE = Estimate(mean=None, lower=None, upper=None, n=0)
+
+
 def _verdict(result: Contest, holm_p: float) -> Verdict:
     if holm_p > SIGNIFICANCE or result.leans == 0:
         return "undecided"
     return "supported" if result.leans < 0 else "refuted"
 
 
-def _paired_median(mine: Outcomes, other: Outcomes, sign: int) -> float | None:
-    paired = [one for seed, one in mine.items() if one is not None and other.get(seed) is not None]
-    middle = median_with_misses([one.at_least if one.exact else None for one in paired])
+def _median(side: Sequence[Outcome], sign: int) -> float | None:
+    middle = median_with_misses([one.at_least if one.exact else None for one in side])
     return None if middle is None else sign * middle
 
 
@@ -140,6 +150,10 @@ def _statement(
         case "steps_to_target":
             assert target is not None
             return f"{first} reaches {target_words(metric, better, target)} in fewer steps than {second}"
+        case "seconds_to_target":
+            assert target is not None
+            words = target_words(metric, better, target)
+            return f"{first} reaches {words} in fewer seconds of training than {second}"
         case "best":
             return f"{first} gets to a {better} best {metric_words(metric)} than {second}"
         case "last":
@@ -148,10 +162,11 @@ def _statement(
 
 def _sentence(one: JudgedClaim, reverse: str) -> str:
     """The verdict and what it rests on, told from the side that is ahead once the claim is refuted."""
-    tested = f"p {p_equals(one.p_value)}, Holm-adjusted p {p_equals(one.holm_p)}" if one.pairs else "no test"
+    tested = "no test"
+    if one.p_value is not None:
+        tested = f"p {p_equals(one.p_value)}, Holm-adjusted p {p_equals(one.holm_p)}"
     upside_down = one.verdict == "refuted"
-    ahead = f"ahead on {one.losses if upside_down else one.wins} of {count(one.pairs, 'paired seed')}"
-    evidence = f"{_medians(one, upside_down)}{ahead}{_set_aside(one)}; {tested}"
+    evidence = f"{_medians(one, upside_down)}{_tally(one, upside_down)}{_set_aside(one)}; {tested}"
     match one.verdict:
         case "supported":
             return f"Supported: {one.statement} ({evidence})."
@@ -161,14 +176,22 @@ def _sentence(one: JudgedClaim, reverse: str) -> str:
             return f"Undecided whether {one.statement} ({evidence}).{_way_out(one)}"
 
 
+def _tally(one: JudgedClaim, upside_down: bool) -> str:
+    if one.unpaired:
+        return f"{METHOD_WORDS['welch']}: {UNPAIRED_WORDS[one.unpaired]}"
+    unit = "fold" if one.method == "nadeau_bengio" else "seed"
+    said = f"ahead on {one.losses if upside_down else one.wins} of {count(one.pairs, f'paired {unit}')}"
+    return f"{said}, {METHOD_WORDS['nadeau_bengio']}" if unit == "fold" else said
+
+
 def _medians(one: JudgedClaim, upside_down: bool) -> str:
-    if one.pairs == 0 or (one.median_better is None and one.median_worse is None):
+    if one.median_better is None and one.median_worse is None:
         return ""
     medians = [one.median_better, one.median_worse]
     if upside_down:
         medians.reverse()
     first, second = (median_words(one, middle) for middle in medians)
-    what = "median steps" if one.claim.score == "steps_to_target" else "median"
+    what = f"median {TIMES[one.claim.score]}" if one.claim.score in TIMES else "median"
     ratio = _ratio(*medians)
     times = f", {ratio:.2g} ×" if ratio is not None else ""
     return f"{what} {first} against {second}{times}; "
@@ -177,10 +200,16 @@ def _medians(one: JudgedClaim, upside_down: bool) -> str:
 def median_words(one: JudgedClaim, middle: float | None) -> str:
     """The median of one side; in words when the median run has no value because it missed or diverged."""
     if middle is not None:
-        return step_count(middle) if one.claim.score == "steps_to_target" else number(middle)
-    if one.pairs == 0:
+        match one.claim.score:
+            case "steps_to_target":
+                return step_count(middle)
+            case "seconds_to_target":
+                return seconds_in_words(middle)
+            case _:
+                return number(middle)
+    if one.pairs == 0 and not one.unpaired:
         return "–"
-    return "a miss" if one.claim.score == "steps_to_target" else "diverged"
+    return "a miss" if one.claim.score in TIMES else "diverged"
 
 
 def _set_aside(one: JudgedClaim) -> str:
@@ -190,14 +219,22 @@ def _set_aside(one: JudgedClaim) -> str:
     if one.uninformative:
         aside.append(f"{count(one.uninformative, 'pair')} without a known winner")
     if one.left_out:
-        aside.append(f"{count(one.left_out, 'seed')} left out")
+        aside.append(f"{count(one.left_out, 'fold' if one.method == 'nadeau_bengio' else 'seed')} left out")
     return "".join(f", {part}" for part in aside)
 
 
 def _way_out(one: JudgedClaim) -> str:
+    if one.unpaired:
+        if one.censored:
+            return " Seeds that missed or diverged have no place in a mean, so nothing can be tested without pairs."
+        return " Too few seeds for a test." if one.p_value is None else " The seeds do not agree enough to tell."
     if one.wins + one.losses + one.ties == 0:
         return " No pair has a winner yet."
-    if one.pairs < one.seeds_needed:
+    if one.ties == one.pairs:
+        return " All pairs are ties: there is no difference."
+    if one.smallest_p is not None and one.pairs < one.seeds_needed:
         pairs = count(one.pairs, "pair")
         return f" {pairs} cannot settle this whatever they show: it takes at least {one.seeds_needed} seeds."
+    if one.p_value is None:
+        return " Too few common seeds for a test."
     return " The seeds do not agree enough to tell."

@@ -1,16 +1,21 @@
 """Compare jobs: the one function behind the comparison endpoint, the report and a lab's verdict."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from api.comparison.align import Axis
 from api.comparison.cautions import cautions
 from api.comparison.claims import check_claims, judge, overall
 from api.comparison.curves import curve
-from api.comparison.difference import spec_difference
+from api.comparison.difference import spec_difference, spec_fields
+from api.comparison.groups import across_datasets
 from api.comparison.history import ComparisonError, JobHistory, check_jobs, labels
+from api.comparison.interquartile import interquartile
 from api.comparison.paired import paired_differences
-from api.comparison.result import Claim, ComparedJob, Comparison
+from api.comparison.profile import profile
+from api.comparison.ranking import ranking
+from api.comparison.result import Claim, ComparedJob, Comparison, Score
 from api.comparison.scores import Direction, table_row
 from api.comparison.wording import metric_words
 from models.metrics import DEFAULT_METRIC, METRICS
@@ -24,16 +29,20 @@ def compare(
     target: float | None = None,
     baseline: str | None = None,
     claims: Sequence[Claim] = (),
+    score: Score = "steps_to_target",
+    rank_by: str | None = None,
     max_points: int = 300,
     confidence: float = 0.95,
 ) -> Comparison:
-    """Put jobs side by side, paired by seed.
+    """Put jobs side by side, paired by seed where a seed means the same rows.
 
-    The baseline is the first job unless another is named. Curves keep at most `max_points` points each; `confidence`
-    is that of every interval, while tests and verdicts are at 5 % over their family.
+    The baseline is the first job unless another is named; it and the claims may name a job by any id that a contender
+    has. The profile takes seconds for time if `score` does, and the ranking is by the best value if `score` is, else
+    by the last one. Curves keep at most `max_points` points each; `confidence` is that of every interval, while tests
+    and verdicts are at 5 % over their family.
 
     Raises:
-        ComparisonError: if the jobs, the metric, the target, the baseline or a claim cannot be compared.
+        ComparisonError: if the jobs, the metric, the target, the baseline, a claim or `rank_by` makes no sense.
         ValueError: if `max_points` is less than 5.
 
     """
@@ -41,19 +50,31 @@ def compare(
     better = _direction(jobs, metric)
     if target is not None and better is None:
         raise ComparisonError(f"{metric_words(metric)} has no better direction, so no target can be reached")
+    contender_of = {job_id: job.job_id for job in jobs for job_id in job.job_ids}
+    claims = [_renamed(claim, contender_of) for claim in claims]
     check_claims(claims, jobs, better, target)
-    reference = jobs[0].job_id if baseline is None else baseline
-    if reference not in {job.job_id for job in jobs}:
-        raise ComparisonError(f"the baseline, job {reference}, is not in the comparison")
+    reference = jobs[0].job_id if baseline is None else contender_of.get(baseline)
+    if reference is None:
+        raise ComparisonError(f"the baseline, job {baseline}, is not in the comparison")
     names = labels(jobs)
     rows = {job.job_id: table_row(job, metric, better, target, confidence) for job in jobs}
     curves = [curve(job, metric, x, max_points, confidence) for job in jobs]
     judged = judge(claims, jobs, rows, names, metric, better, target, confidence)
+    fields = spec_fields(jobs)
+    ranked = ranking(
+        jobs, rows, names, fields, metric, better, "best" if score == "best" else "last", rank_by, confidence
+    )
+    contenders = across_datasets(jobs, names)
+    time: Literal["steps_to_target", "seconds_to_target"] = (
+        "seconds_to_target" if score == "seconds_to_target" else "steps_to_target"
+    )
+    by_the_clock = "seconds_to_target" in {score, *(claim.score for claim in claims)} or x == "seconds"
     return Comparison(
         metric=metric,
         better=better,
         x=x,
         target=target,
+        score=score,
         baseline=reference,
         confidence=confidence,
         jobs=[_compared(job, names[job.job_id]) for job in jobs],
@@ -62,9 +83,18 @@ def compare(
         paired=paired_differences(jobs, rows, names, reference, metric, better, confidence),
         claims=judged,
         verdict=overall(judged),
-        spec_diff=spec_difference(jobs),
-        warnings=cautions(jobs, names, curves, metric, family=len(claims) or len(jobs) - 1),
+        profile=None if target is None else profile(contenders, rows, time, better),
+        interquartile=interquartile(contenders, rows, confidence),
+        ranking=ranked,
+        spec_diff=spec_difference(fields, len(jobs)),
+        warnings=cautions(jobs, names, curves, metric, len(claims) or len(jobs) - 1, ranked, by_the_clock=by_the_clock),
     )
+
+
+def _renamed(claim: Claim, contender_of: Mapping[str, str]) -> Claim:
+    """The claim about contenders, each by the id of its first job."""
+    better, worse = (contender_of.get(job_id, job_id) for job_id in (claim.better, claim.worse))
+    return Claim(better=better, worse=worse, score=claim.score)
 
 
 def _direction(jobs: Sequence[JobHistory], metric: str) -> Direction:
@@ -78,9 +108,10 @@ def _direction(jobs: Sequence[JobHistory], metric: str) -> Direction:
 def _compared(job: JobHistory, label: str) -> ComparedJob:
     return ComparedJob(
         id=job.job_id,
+        job_ids=job.job_ids,
         name=job.name,
         label=label,
-        spec_hash=job.spec.spec_hash,
+        spec_hash=job.spec_hash,
         seeds=job.seeds,
         runs_by_status=dict(Counter(run.status for run in job.runs)),
         diverged=sum(run.diverged for run in job.runs),

@@ -5,18 +5,24 @@ from typing import Any
 
 from api.comparison.history import JobHistory
 
+Fields = dict[str, dict[str, Any]]
+"""Dotted path → job id → value. A job that has no such field is absent."""
 
-def spec_difference(jobs: Sequence[JobHistory]) -> dict[str, dict[str, Any]]:
-    """Only the fields that differ: dotted path → job id → value. A job that has no such field is absent.
 
-    Names and labels do not count. Regularizers stand under their kind (`regularizers.l2.weight`), since each stands
-    only once in a spec and their positions mean nothing.
+def spec_fields(jobs: Sequence[JobHistory]) -> Fields:
+    """Every field of the specs but names and labels. Regularizers stand under their kind (`regularizers.l2.weight`),
+    since each stands only once in a spec and their positions mean nothing.
     """
-    fields: dict[str, dict[str, Any]] = {}
+    fields: Fields = {}
     for job in jobs:
-        for path, value in _leaves("", _by_kind(job.spec.canonical())):
+        for path, value in _leaves("", _by_kind(job.canonical)):
             fields.setdefault(path, {})[job.job_id] = value
-    return {path: values for path, values in fields.items() if _differ(values, len(jobs))}
+    return fields
+
+
+def spec_difference(fields: Fields, jobs: int) -> Fields:
+    """Only the fields in which so many jobs differ."""
+    return {path: values for path, values in fields.items() if _differ(values, jobs)}
 
 
 def _by_kind(canonical: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,15 @@ from io import StringIO
 from math import isfinite
 from typing import Any
 
-from api.comparison.result import Comparison, Estimate, TableRow
-from api.comparison.wording import metric_words, number, target_words
+from api.comparison.estimate import Estimate
+from api.comparison.result import Comparison, TableRow
+from api.comparison.standings import InterquartileMean, Profile, Ranking
+from api.comparison.wording import count, metric_words, number, target_words
+from models import answers
 
 
 def report_markdown(comparison: Comparison) -> str:
-    """Verdict, claims, table, differences, spec and warnings, for a README or a pull request."""
+    """Verdict, claims, scores, standings, differences, specs and warnings, for a README or a pull request."""
     return "\n".join(_markdown_lines(comparison)).rstrip() + "\n"
 
 
@@ -23,9 +26,18 @@ def _markdown_lines(comparison: Comparison) -> Iterator[str]:
         yield from ("", f"Verdict: **{comparison.verdict}**", "")
     yield from (f"- {_plain(claim.sentence)}" for claim in comparison.claims)
     yield from ("", "## Scores", "", *_score_table(comparison, names), "")
+    if comparison.ranking:
+        yield from (f"## Ranking{_by(comparison.ranking)}", "", *_ranking_table(comparison.ranking), "")
+    if comparison.profile:
+        yield from (f"## Performance profile over {count(comparison.profile.problems, 'problem')}", "")
+        yield from (*_profile_table(comparison.profile), "")
+    if any(one.datasets > 1 for one in comparison.interquartile):
+        yield from ("## Over data sets", "", *_interquartile_table(comparison.interquartile), "")
     if comparison.paired:
         yield from ("## Against the baseline", "")
         yield from (f"- {_plain(one.sentence)}" for one in comparison.paired)
+    if comparison.test_scores:
+        yield from ("", "## Sealed test", "", *_test_table(comparison, names))
     if comparison.spec_diff:
         yield from ("", "## What differs in the specs", "")
         header = ["field", *names.values()]
@@ -43,12 +55,72 @@ def _score_table(comparison: Comparison, names: dict[str, str]) -> Iterator[str]
         header.append(
             _plain(f"median steps to {target_words(comparison.metric, comparison.better, comparison.target)}")
         )
+        if comparison.score == "seconds_to_target":
+            header.append("median seconds")
     rows = []
     for job, row in zip(comparison.jobs, comparison.table, strict=True):
-        cells = [names[job.id], str(len(job.seeds)), str(job.diverged)]
+        cells = [names[job.id], str(len(row.runs)), str(job.diverged)]
         cells += [estimate_words(estimate) for estimate in (row.last, row.best, row.best_step)]
-        rows.append([*cells, *steps_cell(row)])
+        cells += steps_cell(row)
+        if row.steps_to_target and comparison.score == "seconds_to_target":
+            cells.append(row.steps_to_target.median_seconds_text)
+        rows.append(cells)
     yield from _table(header, rows)
+
+
+def _test_table(comparison: Comparison, names: dict[str, str]) -> Iterator[str]:
+    """Of jobs that were opened; a contender of several jobs is called by the one that was."""
+    scores = list(dict.fromkeys(name for one in comparison.test_scores for name in one.scores))
+    header = ["job", *(metric_words(name) for name in scores), "looks"]
+    rows = [
+        [
+            names.get(one.job_id, one.job_id),
+            *(_over_seeds(one.scores[name]) if name in one.scores else "–" for name in scores),
+            f"look {one.look} of its experiment, {one.looks_at_dataset} at the data set",
+        ]
+        for one in comparison.test_scores
+    ]
+    yield from _table(header, rows)
+
+
+def _over_seeds(score: answers.Estimate) -> str:
+    """The mean with the standard deviation over seeds."""
+    deviation = "" if score.standard_deviation is None else f" (s.d. {number(score.standard_deviation, digits=2)})"
+    return f"{number(score.mean)}{deviation}"
+
+
+def _by(ranking: Ranking) -> str:
+    return f" by {_plain(ranking.by)}" if ranking.by else ""
+
+
+def _ranking_table(ranking: Ranking) -> Iterator[str]:
+    header = ["rank", "contender", "specs tried", "diverged", f"{ranking.score} of the best", "minus the leader's", ""]
+    rows = [
+        [
+            "–" if one.rank is None else str(one.rank),
+            _plain(one.label),
+            str(one.tried),
+            str(one.diverged),
+            estimate_words(one.estimate),
+            estimate_words(one.difference),
+            "tied with the leader" if one.tied else "",
+        ]
+        for one in ranking.contenders
+    ]
+    yield from _table(header, rows)
+
+
+def _profile_table(profile: Profile) -> Iterator[str]:
+    rows = [
+        [_plain(one.label), number(one.score, digits=3), f"{one.solved} of {profile.problems}"]
+        for one in profile.curves
+    ]
+    yield from _table(["contender", "score", "met the target"], rows)
+
+
+def _interquartile_table(means: Sequence[InterquartileMean]) -> Iterator[str]:
+    rows = [[_plain(one.label), str(one.datasets), estimate_words(one.estimate)] for one in means]
+    yield from _table(["contender", "data sets", "interquartile mean of the last values"], rows)
 
 
 def estimate_words(estimate: Estimate) -> str:
@@ -104,6 +176,7 @@ CSV_HEADER = [
     "job",
     "job_id",
     "seed",
+    "member",
     "run_id",
     "status",
     "status_reason",
@@ -113,6 +186,7 @@ CSV_HEADER = [
     "best_step",
     "target",
     "steps_to_target",
+    "seconds_to_target",
     "outcome",
 ]
 
@@ -125,9 +199,18 @@ def report_csv(comparison: Comparison) -> str:
     for job, row in zip(comparison.jobs, comparison.table, strict=True):
         times = row.steps_to_target.runs if row.steps_to_target else [None] * len(row.runs)
         for run, time in zip(row.runs, times, strict=True):
-            cells = [job.label, job.id, run.seed, run.run_id, run.status, run.status_reason, comparison.metric]
+            cells = [
+                job.label,
+                job.id,
+                run.seed,
+                run.member,
+                run.run_id,
+                run.status,
+                run.status_reason,
+                comparison.metric,
+            ]
             cells += [run.last, run.best, run.best_step, comparison.target]
-            cells += [time.steps, time.outcome] if time else [None, None]
+            cells += [time.steps, time.seconds, time.outcome] if time else [None, None, None]
             writer.writerow([_harmless(cell) for cell in cells])
     return text.getvalue()
 

@@ -20,6 +20,10 @@ class MeanInterval(NamedTuple):
     upper: float
     n: int
 
+    def negated(self) -> "MeanInterval":
+        """Of the values with the other sign."""
+        return MeanInterval(0 - self.mean, 0 - self.upper, 0 - self.lower, self.n)
+
 
 class Bands(NamedTuple):
     """A mean with its interval at each of P points; every array is (P,)."""
@@ -30,12 +34,13 @@ class Bands(NamedTuple):
     n: NDArray[np.int64]
 
 
-def mean_bands(values: NDArray[np.float64], confidence: float) -> Bands:
-    """The mean, and mean ± t s / √n over the runs, point by point (Student 1908).
+def mean_bands(values: NDArray[np.float64], confidence: float, overlap: float = 0.0) -> Bands:
+    """The mean, and mean ± t s √(1/n + overlap) over the runs, point by point (Student 1908).
 
     s is the sample's standard deviation with n − 1 and t the quantile (1 + confidence)/2 at n − 1 degrees of freedom.
-    `values` is (runs, P); what is not finite does not count, and n tells how many did. A point of fewer than two
-    values has no interval.
+    Folds have most of their training rows in common, so that s²/n claims too much: `overlap`, n_test / n_train of a
+    fold, corrects for it (Nadeau & Bengio 2003); it is 0 for runs that are independent. `values` is (runs, P); what is
+    not finite does not count, and n tells how many did. A point of fewer than two values has no interval.
     """
     finite = np.isfinite(values)
     n = finite.sum(axis=0)
@@ -44,18 +49,34 @@ def mean_bands(values: NDArray[np.float64], confidence: float) -> Bands:
         mean = np.where(finite, values, 0.0).sum(axis=0) / n
         squares = (np.where(finite, values - mean, 0.0) ** 2).sum(axis=0)
         quantiles = np.array([_quantile(count - 1, confidence) for count in range(values.shape[0] + 1)])
-        half = quantiles[n] * np.sqrt(squares / (n - 1) / n)
+        half = quantiles[n] * np.sqrt(squares / (n - 1) * (1 / n + overlap))
         return Bands(mean, mean - half, mean + half, n)
 
 
-def mean_interval(values: Sequence[float] | NDArray[np.float64], confidence: float) -> MeanInterval:
+def mean_interval(
+    values: Sequence[float] | NDArray[np.float64], confidence: float, overlap: float = 0.0
+) -> MeanInterval:
     """The same for one sample; for differences of pairs this is the paired-t interval."""
-    bands = mean_bands(np.asarray(values, dtype=np.float64).reshape(-1, 1), confidence)
+    bands = mean_bands(np.asarray(values, dtype=np.float64).reshape(-1, 1), confidence, overlap)
     return MeanInterval(float(bands.mean[0]), float(bands.lower[0]), float(bands.upper[0]), int(bands.n[0]))
 
 
 def _quantile(degrees: float, confidence: float) -> float:
     return float(stdtrit(degrees, (1 + confidence) / 2)) if degrees > 0 else float("nan")
+
+
+def nadeau_bengio(differences: Sequence[float], overlap: float) -> float:
+    """Two-sided p of the corrected resampled t-test (Nadeau & Bengio 2003) on J ≥ 2 differences of paired folds.
+
+    t = d̄ / √(s² (1/J + n_test/n_train)) on J − 1 degrees of freedom, J counting all folds of all repeats and seeds and
+    `overlap` being n_test/n_train. The plain paired t-test leaves the second term out and so rejects far too often.
+    """
+    assert len(differences) >= 2
+    error = float(np.std(differences, ddof=1)) * (1 / len(differences) + overlap) ** 0.5
+    mean = float(np.mean(differences))
+    if error == 0:
+        return float(mean == 0)
+    return 2 * float(stdtr(len(differences) - 1, -abs(mean) / error))
 
 
 class Welch(NamedTuple):

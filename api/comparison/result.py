@@ -1,22 +1,19 @@
 """What a comparison answers. NaN and infinities travel as null."""
 
-from math import isfinite
 from typing import Any, Literal
 
 from pydantic import Field
 
 from api.comparison.align import Axis
-from api.comparison.intervals import MeanInterval
+from api.comparison.estimate import Estimate
+from api.comparison.measured import JobTestScores, RunAnalysis
+from api.comparison.standings import InterquartileMean, Profile, Ranking
 from models.answers import Answer
 
-Score = Literal["steps_to_target", "best", "last"]
+Score = Literal["steps_to_target", "seconds_to_target", "best", "last"]
 Verdict = Literal["supported", "refuted", "undecided"]
-Method = Literal["sign_flip", "sign_flip_monte_carlo", "sign_test", "welch", "none"]
-
-
-def finite(value: float | None) -> float | None:
-    """The value, or None where JSON has no word for it."""
-    return value if value is not None and isfinite(value) else None
+Method = Literal["sign_flip", "sign_flip_monte_carlo", "sign_test", "nadeau_bengio", "welch", "none"]
+Unpaired = Literal["not_the_same_rows", "too_few_common_seeds"]
 
 
 class Claim(Answer):
@@ -29,33 +26,17 @@ class Claim(Answer):
     score: Score = "steps_to_target"
 
 
-class Estimate(Answer):
-    """A mean over runs and its interval; null where too few runs say nothing."""
-
-    mean: float | None
-    lower: float | None
-    upper: float | None
-    n: int
-    """How many values stand behind it."""
-
-    @classmethod
-    def of(cls, interval: MeanInterval) -> "Estimate":
-        return cls(
-            mean=finite(interval.mean),
-            lower=finite(interval.lower),
-            upper=finite(interval.upper),
-            n=interval.n,
-        )
-
-
 class ComparedJob(Answer):
-    """One contender."""
+    """One contender: a job, or several that differ in seeds alone."""
 
     id: str
+    """Of its first job."""
+    job_ids: list[str]
     name: str
     label: str
     """The name, with the id where the name is empty or shared."""
     spec_hash: str
+    """Of a job with all of these seeds."""
     seeds: list[int]
     runs_by_status: dict[str, int]
     diverged: int
@@ -67,6 +48,7 @@ class DivergedRun(Answer):
 
     run_id: str
     seed: int
+    member: int
     x: float | None
     value: float | None
 
@@ -93,6 +75,8 @@ class SeedScore(Answer):
 
     run_id: str
     seed: int
+    member: int
+    """Which of the runs of its seed: a fold, a replicate, a member of an ensemble; 0 for a holdout."""
     status: str
     status_reason: str | None
     counted: bool
@@ -107,8 +91,13 @@ class TargetTime(Answer):
 
     run_id: str
     seed: int
+    member: int
     steps: int | None
     """Null when it did not: a miss is censored at its budget, never scored as the budget."""
+    seconds: float | None
+    """The same on the run's own clock, interpolated; null too where the clock was not read by then."""
+    total_seconds: float | None
+    """What the run trained in all, and where its seconds are censored when it missed."""
     outcome: Literal["reached", "missed", "diverged", "unknown"]
     """A diverged run has missed, whatever it touched on its way. Unknown: it has not ended, or not by itself."""
 
@@ -128,10 +117,13 @@ class StepsToTarget(Answer):
     """Among all runs with a known outcome; null when the median run missed."""
     median_text: str
     """The median in words: "1,200", or "> 10,000" when the median run missed."""
+    median_seconds: float | None
+    """The same in seconds; null too where the clock of a run with a known outcome is unknown."""
+    median_seconds_text: str
 
 
 class TableRow(Answer):
-    """One job's scores."""
+    """One job's scores: means over runs, or over the means of seeds where the runs of a seed share their rows."""
 
     job_id: str
     last: Estimate
@@ -143,16 +135,18 @@ class TableRow(Answer):
 
 
 class PairedDifference(Answer):
-    """A job against the baseline on the last value, paired by seed."""
+    """A job against the baseline on the last value, paired by seed, and by fold where there are folds."""
 
     job_id: str
     baseline_id: str
     method: Method
+    unpaired: Unpaired | None
+    """Why the runs make no pairs; null where they do."""
     pairs: int
     left_out: int
-    """Seeds without a usable run on both sides."""
+    """Seeds, or folds, without a usable run on both sides."""
     difference: Estimate
-    """Job minus baseline, over the pairs in which both runs succeeded."""
+    """Job minus baseline, over the pairs in which both runs succeeded; unpaired, of the means of all that did."""
     p_value: float | None
     smallest_p: float | None
     """No data can push the test below it with this many pairs."""
@@ -171,23 +165,26 @@ class JudgedClaim(Answer):
     """The claim in words."""
     verdict: Verdict
     method: Method
+    unpaired: Unpaired | None
+    """Why the runs make no pairs; null where they do."""
     pairs: int
-    """Pairs that the test used."""
+    """Pairs that the test used; none where it is not paired."""
     wins: int
     """Pairs in which the job said to be better was."""
     losses: int
     ties: int
     censored: int
-    """Pairs in which one side missed the target or diverged: they have a winner but no difference."""
+    """Pairs in which one side missed the target or diverged: they have a winner but no difference. Unpaired, all seeds
+    that did: no test can use them then."""
     uninformative: int
     """Pairs in which both missed, or nobody can tell who was first: left out."""
     left_out: int
-    """Seeds without a usable run on both sides."""
+    """Seeds, or folds, without a usable run on both sides."""
     difference: Estimate
     """Better minus worse, mean over the pairs; null when a pair is censored: no difference is invented."""
     median_better: float | None
     median_worse: float | None
-    """Medians over the pairs; null when the median run missed."""
+    """Medians over the pairs, or over all seeds where there are none; null when the median run missed."""
     ratio_of_medians: float | None
     """median_better / median_worse; null unless both are known and positive."""
     p_value: float | None
@@ -206,6 +203,8 @@ class Comparison(Answer):
     """Which direction of the metric is an improvement."""
     x: Axis
     target: float | None
+    score: Score
+    """By which the profile tells time and the ranking selects."""
     baseline: str
     """Id of the job that the others are paired with."""
     confidence: float = Field(examples=[0.95])
@@ -216,6 +215,16 @@ class Comparison(Answer):
     claims: list[JudgedClaim]
     verdict: Verdict | None
     """Supported if all claims are, refuted if any is, else undecided; null without claims."""
+    profile: Profile | None
+    """Null without a target, with fewer than two contenders, or without a problem that all of them tried."""
+    interquartile: list[InterquartileMean]
+    """By contender: a job, or its likes on several data sets."""
+    ranking: Ranking | None
+    """Null for one job, for a metric that is not measured on validation rows, and across data sets."""
+    analyses: list[RunAnalysis] = Field(default_factory=list)
+    """What was measured of the trained networks."""
+    test_scores: list[JobTestScores] = Field(default_factory=list)
+    """Of those jobs whose sealed rows were opened."""
     spec_diff: dict[str, dict[str, Any]]
     """The fields in which the specs differ: dotted path → job id → value; a job without the field is absent."""
     warnings: list[str]

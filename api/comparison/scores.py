@@ -1,12 +1,15 @@
 """The scores of a run and of a job: last, best, and the step of the best."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
 
+from api.comparison.estimate import Estimate
 from api.comparison.history import JobHistory, RunHistory
 from api.comparison.intervals import mean_interval
-from api.comparison.result import Estimate, SeedScore, TableRow
+from api.comparison.pairing import members_share_rows, overlap, seed_means
+from api.comparison.result import SeedScore, TableRow
 from api.comparison.targets import steps_to_target
 
 Direction = Literal["lower", "higher"] | None
@@ -30,6 +33,7 @@ def seed_score(run: RunHistory, metric: str, better: Direction) -> SeedScore:
     return SeedScore(
         run_id=run.run_id,
         seed=run.seed,
+        member=run.member,
         status=run.status,
         status_reason=run.status_reason,
         counted=run.succeeded and last is not None,
@@ -40,18 +44,24 @@ def seed_score(run: RunHistory, metric: str, better: Direction) -> SeedScore:
 
 
 def table_row(job: JobHistory, metric: str, better: Direction, target: float | None, confidence: float) -> TableRow:
-    """A job's scores: means with t intervals over the runs that succeeded, and every seed's own."""
-    scores = [seed_score(run, metric, better) for run in job.runs]
-    counted = [score for score in scores if score.counted]
+    """A job's scores: means with t intervals over the runs that succeeded, and every run's own.
 
-    def estimate(values: list[float | int | None]) -> Estimate:
-        return Estimate.of(mean_interval([value for value in values if value is not None], confidence))
+    Where the runs of a seed share their rows, a seed counts once, by the mean over its members, if all of them
+    succeeded; the intervals of folds allow for the rows that folds share (Nadeau & Bengio 2003).
+    """
+    scores = [seed_score(run, metric, better) for run in job.runs]
+    together, shared = members_share_rows(job), overlap(job)
+
+    def estimate(values: Iterable[float | int | None]) -> Estimate:
+        found = [(one.seed, value if one.counted else None) for one, value in zip(scores, values, strict=True)]
+        counted = seed_means(found) if together else [value for _, value in found if value is not None]
+        return Estimate.of(mean_interval(counted, confidence, shared))
 
     return TableRow(
         job_id=job.job_id,
-        last=estimate([score.last for score in counted]),
-        best=estimate([score.best for score in counted]),
-        best_step=estimate([score.best_step for score in counted]),
+        last=estimate(score.last for score in scores),
+        best=estimate(score.best for score in scores),
+        best_step=estimate(score.best_step for score in scores),
         runs=scores,
         steps_to_target=steps_to_target(job, metric, target, better) if target is not None and better else None,
     )

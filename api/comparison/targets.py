@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
+from api.comparison.align import seconds_at
+from api.comparison.estimate import finite
 from api.comparison.history import JobHistory, RunHistory, Series
-from api.comparison.result import StepsToTarget, TargetTime, finite
-from api.comparison.wording import step_count
-from models.spec.plan import plan
+from api.comparison.result import StepsToTarget, TargetTime
+from api.comparison.wording import seconds_in_words, step_count
 
 
 def first_reach(series: Series, target: float, better: Literal["lower", "higher"]) -> int | None:
@@ -30,10 +31,11 @@ def median_with_misses(values: Sequence[float | None]) -> float | None:
 
 def steps_to_target(job: JobHistory, metric: str, target: float, better: Literal["lower", "higher"]) -> StepsToTarget:
     """Time-to-target of each run of a job, and the median among all of them."""
-    budget = plan(job.spec).steps
+    budget = job.plan.steps
     times = [_target_time(run, metric, target, better) for run in job.runs]
-    known = [time.steps for time in times if time.outcome != "unknown"]
-    middle = median_with_misses(known)
+    known = [time for time in times if time.outcome != "unknown"]
+    middle = median_with_misses([time.steps for time in known])
+    middle_seconds, seconds_text = _median_seconds(known)
     return StepsToTarget(
         target=target,
         budget=budget,
@@ -43,11 +45,25 @@ def steps_to_target(job: JobHistory, metric: str, target: float, better: Literal
         unknown=len(times) - len(known),
         median=middle,
         median_text=steps_in_words(middle, budget) if known else "unknown",
+        median_seconds=middle_seconds,
+        median_seconds_text=seconds_text,
     )
 
 
 def steps_in_words(steps: float | None, budget: int) -> str:
     return f"> {budget:,}" if steps is None else step_count(steps)
+
+
+def _median_seconds(known: Sequence[TargetTime]) -> tuple[float | None, str]:
+    """The median and its words. Where it is a miss it is later than the median of all that is known of the runs: when
+    they reached the target, or how long they tried.
+    """
+    tried = [time.seconds if time.outcome == "reached" else time.total_seconds for time in known]
+    bounds = [seconds for seconds in tried if seconds is not None]
+    if len(bounds) < len(known) or not known:
+        return None, "unknown"
+    middle = median_with_misses([time.seconds for time in known])
+    return middle, f"> {seconds_in_words(median(bounds))}" if middle is None else seconds_in_words(middle)
 
 
 def _target_time(run: RunHistory, metric: str, target: float, better: Literal["lower", "higher"]) -> TargetTime:
@@ -61,4 +77,12 @@ def _target_time(run: RunHistory, metric: str, target: float, better: Literal["l
         outcome = "reached"
     else:
         outcome = "missed" if run.succeeded and series is not None else "unknown"
-    return TargetTime(run_id=run.run_id, seed=run.seed, steps=steps, outcome=outcome)
+    return TargetTime(
+        run_id=run.run_id,
+        seed=run.seed,
+        member=run.member,
+        steps=steps,
+        seconds=None if steps is None else seconds_at(run, steps),
+        total_seconds=run.total_seconds,
+        outcome=outcome,
+    )

@@ -17,6 +17,11 @@ def step_count(steps: float) -> str:
     return f"{steps:,.1f}".removesuffix(".0")
 
 
+def seconds_in_words(seconds: float) -> str:
+    """Three digits of seconds: "0.25 s", "12.5 s"; whole ones from 100 on."""
+    return f"{seconds:,.0f} s" if seconds >= 100 else f"{seconds:.3g} s"
+
+
 def probability(value: float | None) -> str:
     if value is None:
         return "–"

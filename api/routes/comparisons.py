@@ -13,23 +13,23 @@ from api.comparison.align import Axis
 from api.comparison.compare import compare
 from api.comparison.curves import curve
 from api.comparison.exports import report_csv, report_markdown
-from api.comparison.history import ComparisonError, JobHistory
+from api.comparison.groups import grouped
+from api.comparison.history import CLOCK, ComparisonError, JobHistory
 from api.comparison.report import report_html
 from api.comparison.result import Comparison, Score
-from api.contenders import chosen_jobs, fingerprint, job_histories, read_baseline, read_claim
+from api.contenders import Chosen, chosen_jobs, fingerprint, job_histories, read_baseline, read_claim
 from api.dependencies import ServiceNeeded
 from api.errors import NOT_FOUND, declared, invalid
+from api.measurements import Measurements, measurements
 from api.responses import UNCHANGED, IfNoneMatch, not_modified, strong_etag
 from api.routes.jobs import find_job
 from models.answers import AggregatedSeries, JobMetrics
 from models.metrics import DEFAULT_METRIC
-from models.tables import Job
 
 router = APIRouter(prefix="/v1", tags=["comparisons"])
 
 CONFIDENCE = 0.95
-_CLOCK = "train_seconds"
-_VERSION = "1"
+_VERSION = "2"
 """Part of every ETag: raise it when the same histories come to be told differently."""
 _DOCUMENT = {"description": "The document", "content": {"text/html": {}, "text/markdown": {}, "text/csv": {}}}
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
@@ -55,7 +55,14 @@ class Question(BaseModel):
     claim: list[str] = Field([], max_length=50)
     """`A<B`: job A does better than job B, each by id or unique name."""
     score: Score = "steps_to_target"
-    """What the claims are about."""
+    """What the claims are about. With seconds_to_target the profile is in seconds, and with best the ranking is by the
+    best value of each run instead of the last."""
+    rank_by: str | None = Field(None, max_length=200)
+    """Field of the spec, as a dotted path, whose values contend in the ranking, each by the best of its specs; left
+    out: optimizer.kind where it differs, else every job for itself."""
+    group: Literal["auto", "spec", "job"] = "auto"
+    """Whether jobs that differ in seeds alone are one contender: "auto" puts those of an experiment or a sweep
+    together, and lets jobs that are named stand for themselves."""
     max_points: int = Field(300, ge=5, le=5_000)
     """Points of one curve."""
 
@@ -66,28 +73,37 @@ class ReportQuestion(Question):
     format: Literal["html", "markdown", "csv"] = "html"
 
 
-def _compared(question: Question, jobs: list[Job], histories: list[JobHistory]) -> Comparison:
+def _compared(question: Question, jobs: list[JobHistory], measured: Measurements) -> Comparison:
     try:
-        return compare(
-            histories,
+        comparison = compare(
+            jobs,
             metric=question.metric,
             x=question.x,
             target=question.target,
             baseline=None if question.baseline is None else read_baseline(question.baseline, jobs),
             claims=[read_claim(text, jobs, question.score) for text in question.claim],
+            score=question.score,
+            rank_by=question.rank_by,
             max_points=question.max_points,
             confidence=CONFIDENCE,
         )
     except ComparisonError as error:
         raise invalid("", "not_comparable", str(error)) from None
+    return comparison.model_copy(update=measured._asdict())
 
 
-def _histories(session: Session, question: Question, jobs: list[Job]) -> list[JobHistory]:
-    histories = job_histories(session, jobs, {question.metric, _CLOCK})
-    if any(question.metric in run.series for job in histories for run in job.runs):
-        return histories
-    # Nothing to compare: the refusal lists what there is.
-    return job_histories(session, jobs)
+def _histories(session: Session, question: Question, jobs: list[Chosen]) -> list[JobHistory]:
+    """What the comparison itself looks at, by contender."""
+    histories = job_histories(session, jobs, {question.metric, CLOCK})
+    if not any(question.metric in run.series for job in histories for run in job.runs):
+        # Nothing to compare: the refusal lists what there is.
+        histories = job_histories(session, jobs)
+    return _contenders(question, histories)
+
+
+def _contenders(question: Question, jobs: list[JobHistory]) -> list[JobHistory]:
+    apart = question.group == "job" or (question.group == "auto" and question.job)
+    return jobs if apart else grouped(jobs)
 
 
 @router.get(
@@ -110,9 +126,10 @@ def get_comparison(
         if unchanged := not_modified(if_none_match, etag):
             return unchanged
         histories = _histories(session, question, jobs)
+        measured = measurements(session, [job.id for job in jobs])
     response.headers["ETag"] = etag
     response.headers["Cache-Control"] = "no-cache"
-    return _compared(question, jobs, histories)
+    return _compared(question, histories, measured)
 
 
 @router.get(
@@ -134,10 +151,11 @@ def get_report(
         if unchanged := not_modified(if_none_match, etag):
             return unchanged
         if question.format == "html":
-            histories = job_histories(session, jobs, with_snapshots=True)
+            histories = _contenders(question, job_histories(session, jobs, with_snapshots=True))
         else:
             histories = _histories(session, question, jobs)
-    comparison = _compared(question, jobs, histories)
+        measured = measurements(session, [job.id for job in jobs])
+    comparison = _compared(question, histories, measured)
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     match question.format:
         case "html":

@@ -20,10 +20,23 @@ def compare(
         list[str] | None, typer.Argument(metavar="JOB…", help="Names or ids of the jobs.", show_default=False)
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="All jobs of this experiment.")] = None,
+    sweep: Annotated[str | None, typer.Option(metavar="ID", help="All jobs of this sweep.")] = None,
     metric: Annotated[str | None, typer.Option(help="What to compare; validation_loss by default.")] = None,
     target: Annotated[float | None, typer.Option(help="Value that a run is to reach.")] = None,
     score: Annotated[
-        Literal["steps_to_target", "best", "last"] | None, typer.Option(help="What a claim is judged by.")
+        Literal["steps_to_target", "seconds_to_target", "best", "last"] | None,
+        typer.Option(help="What a claim is judged by, and what counts as time."),
+    ] = None,
+    x: Annotated[
+        Literal["step", "epoch", "samples", "seconds"] | None, typer.Option("--x", help="What curves run along.")
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="Rank the values of this field of the spec, such as optimizer.kind."),
+    ] = None,
+    group: Annotated[
+        Literal["auto", "spec", "job"] | None,
+        typer.Option(help="Whether jobs that differ in seeds alone are one contender."),
     ] = None,
     baseline: Annotated[str | None, typer.Option(metavar="JOB", help="The job that others are compared with.")] = None,
     claim: Annotated[
@@ -34,9 +47,9 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare jobs, paired by seed: scores, differences, and a verdict on claims."""
-    if bool(references) == bool(experiment):
-        raise typer.BadParameter("name either jobs or an --experiment")
+    """Compare jobs, paired by seed: scores, standings, differences, and a verdict on claims."""
+    if sum(map(bool, (references, experiment, sweep))) != 1:
+        raise typer.BadParameter("name either jobs, an --experiment or a --sweep")
     if report is not None and report.suffix not in _FORMATS:
         raise typer.BadParameter(f"a report ends in {', '.join(_FORMATS)}", param_hint="--report")
     with client() as service:
@@ -44,9 +57,13 @@ def compare(
         ids = {reference: job.id for reference, job in zip(references or (), jobs, strict=True)}
         question = Question(
             experiment=experiment,
+            sweep=sweep,
             metric=metric,
+            x=x,
             target=target,
             score=score,
+            rank_by=by,
+            group=group,
             # Any other name is for the service to look up, among the compared jobs only.
             baseline=ids.get(baseline, baseline) if baseline else None,
             claims=claim or (),

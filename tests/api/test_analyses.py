@@ -172,3 +172,47 @@ def _refusal(api: httpx2.Client, job_id: str) -> str:
     assert refused.status_code == 409
     detail: str = refused.json()["detail"]
     return detail
+
+
+# ── comparisons ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_comparison_tells_what_was_measured_and_the_tests_that_were_opened_and_its_etag_changes_with_them(
+    api: httpx2.Client, worker: FakeWorker, database: Database
+) -> None:
+    ids = []
+    for name in ("a", "b"):
+        job_id = api.post("/v1/jobs", json=spec(name=name, seeds=2)).json()["id"]
+        for run in worker.claim():
+            run.report({"validation_loss": ([1, 2], [1.0, 0.5])})
+            run.save()
+            run.finish(RunStatus.SUCCEEDED)
+        ids.append(job_id)
+    question = {"job": ids}
+    etags = []
+
+    def compared() -> dict[str, Any]:
+        answer = api.get("/v1/comparisons", params=question)
+        assert answer.status_code == 200
+        etags.append(answer.headers["ETag"])
+        assert api.get("/v1/comparisons", params=question, headers={"If-None-Match": etags[-1]}).status_code == 304
+        body: dict[str, Any] = answer.json()
+        return body
+
+    assert (compared()["analyses"], compared()["test_scores"]) == ([], [])
+    api.post(f"/v1/jobs/{ids[0]}/analyses", json="hessian")
+    measure(database, {"trace": 3.5})
+    found = compared()["analyses"]
+    assert [(one["job_id"], one["seed"], one["kind"], one["values"]) for one in found] == [
+        (ids[0], seed, "hessian", {"trace": 3.5}) for seed in (0, 1)
+    ]
+    api.post(f"/v1/jobs/{ids[1]}/test-evaluation", json={})
+    assert compared()["test_scores"][0]["scores"] == {}
+    measure(database, {"test_loss": 0.25})
+    (opened,) = compared()["test_scores"]
+    assert (opened["job_id"], opened["look"], opened["runs"]) == (ids[1], 1, 2)
+    assert opened["scores"]["test_loss"]["mean"] == 0.25
+    assert len(set(etags)) == 4, "the first two are one"
+    report = api.get("/v1/comparisons/report", params=question | {"format": "markdown"}).text
+    assert "test loss" in report
+    assert "look 1" in report

@@ -5,7 +5,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import event
 
+from api.contenders import chosen_jobs, fingerprint
 from models.answers import JobMetrics
 from models.database import Database
 from models.status import RunStatus, StatusReason
@@ -86,6 +88,61 @@ def test_a_sweep_is_compared_as_a_whole(api: httpx2.Client, worker: FakeWorker) 
     assert [job["name"] for job in told["jobs"]] == ["rates · learning_rate=0.1", "rates · learning_rate=0.2"]
 
 
+def test_jobs_of_an_experiment_that_differ_in_seeds_alone_are_one_contender(
+    api: httpx2.Client, worker: FakeWorker
+) -> None:
+    first = trained(api, worker, "adam", 1.0)
+    others = {"experiment": "lab", "name": "adam", "seeds": list(range(6, 12))}
+    second = api.post("/v1/jobs", json=spec(**others)).json()["id"]
+    for run in worker.claim():
+        run.report({"validation_loss": ([10], [0.5])})
+        run.finish()
+    whole = compared(api, experiment="lab", baseline="adam")
+    assert [(job["id"], job["job_ids"], job["seeds"]) for job in whole["jobs"]] == [
+        (first, [first, second], list(range(12)))
+    ]
+    assert whole["baseline"] == first
+    for apart in (compared(api, experiment="lab", group="job"), compared(api, job=[first, second])):
+        assert [job["job_ids"] for job in apart["jobs"]] == [[first], [second]]
+    assert len(compared(api, job=[first, second], group="spec")["jobs"]) == 1
+    assert compared(api, experiment="lab", baseline=second)["baseline"] == first
+    assert api.get("/v1/comparisons/report", params={"experiment": "lab"}).status_code == 200
+
+
+def test_time_is_told_in_seconds_where_that_is_asked(api: httpx2.Client, jobs: list[str]) -> None:
+    told = compared(api, job=jobs, target=0.04, claim="adam<sgd", score="seconds_to_target", rank_by="optimizer.kind")
+    assert told["verdict"] == "supported"
+    assert told["score"] == told["profile"]["score"] == "seconds_to_target"
+    # A loss of 1 / step is at 0.04 after 30 recorded steps, at 50 steps a second.
+    assert told["table"][0]["steps_to_target"]["runs"][0]["seconds"] == pytest.approx(0.6)
+    assert told["profile"]["curves"][0]["score"] == 1
+    assert [one["label"] for one in told["ranking"]["contenders"]] == ["adam", "sgd"]
+    assert [one["estimate"]["n"] for one in told["interquartile"]] == [6, 6]
+    assert (told["analyses"], told["test_scores"]) == ([], [])
+
+
+def test_folds_are_compared_as_folds(api: httpx2.Client, worker: FakeWorker) -> None:
+    for name, loss in (("adam", 1.0), ("sgd", 2.0)):
+        api.post("/v1/jobs", json=spec(name=name, optimizer=name, evaluation="k_fold", experiment="folds"))
+        for fold, run in enumerate(worker.claim()):
+            run.report({"validation_loss": ([10], [loss + fold**2 / 100])})
+            run.finish()
+    told = compared(api, experiment="folds")
+    assert told["paired"][0]["method"] == "nadeau_bengio"
+    assert [run["member"] for run in told["table"][0]["runs"]] == [0, 1, 2, 3, 4]
+
+
+def test_asking_whether_anything_has_changed_reads_no_history_and_no_spec(
+    api: httpx2.Client, jobs: list[str], database: Database
+) -> None:
+    with database.read() as session:
+        told: list[str] = []
+        event.listen(database.engine, "before_cursor_execute", lambda *heard: told.append(heard[2]))
+        fingerprint(session, chosen_jobs(session, jobs, None, None))
+    assert told
+    assert not any("payload" in statement or "jobs.spec" in statement for statement in told)
+
+
 def test_a_question_that_makes_no_sense_is_refused(api: httpx2.Client, jobs: list[str]) -> None:
     for parameters, pointer, words in NONSENSE:
         answer = api.get("/v1/comparisons", params=parameters)
@@ -102,6 +159,8 @@ NONSENSE: list[tuple[dict[str, Any], str, str]] = [
     ({"experiment": "lab", "claim": "adam<nobody"}, "?claim", "no claim"),
     ({"experiment": "lab", "claim": "adam<sgd"}, "", "target"),
     ({"experiment": "lab", "baseline": "nobody"}, "?baseline", "neither"),
+    ({"experiment": "lab", "rank_by": "optimizer.colour"}, "", "none of these specs"),
+    ({"experiment": "lab", "group": "name"}, "?group", ""),
     ({"experiment": "lab", "max_points": 4}, "?max_points", ""),
     ({"experiment": "lab", "target": "nan"}, "?target", ""),
     ({"experiment": "lab", "colour": "red"}, "?colour", "no such"),

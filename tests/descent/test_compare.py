@@ -43,12 +43,17 @@ def make_row(job_id: str, steps: list[int | None], text: str) -> dict[str, Any]:
         "steps_to_target": {
             "target": 0.02,
             "budget": 10_000,
-            "runs": [{"run_id": f"run_{seed}", "seed": seed, "steps": s} for seed, s in enumerate(steps)],
+            "runs": [
+                {"run_id": f"run_{seed}", "seed": seed, "steps": s, "seconds": s and s / 100}
+                for seed, s in enumerate(steps)
+            ],
             "reached": sum(s is not None for s in steps),
             "missed": sum(s is None for s in steps),
             "unknown": 0,
             "median": None,
             "median_text": text,
+            "median_seconds": None,
+            "median_seconds_text": "3.25 s",
         },
     }
 
@@ -59,6 +64,7 @@ def make_comparison(**changes: Any) -> dict[str, Any]:
         "metric": "validation_loss",
         "better": "lower",
         "target": 0.02,
+        "score": "steps_to_target",
         "baseline": "job_1",
         "confidence": 0.95,
         "jobs": [{"id": i, "name": name, "label": name, "seeds": [0, 1], "diverged": 0} for i, name in jobs],
@@ -70,6 +76,11 @@ def make_comparison(**changes: Any) -> dict[str, Any]:
         "paired": [],
         "claims": [JUDGED],
         "verdict": "supported",
+        "profile": None,
+        "interquartile": [
+            {"label": name, "job_ids": [i], "datasets": 1, "estimate": estimate(0.0124)} for i, name in jobs
+        ],
+        "ranking": None,
         "spec_diff": {},
         "warnings": ["adam has not ended yet"],
         **changes,
@@ -141,6 +152,76 @@ def test_without_claims_each_job_is_told_beside_the_baseline(compared: Service) 
     assert "Verdict" not in told.stdout
     assert "reached" not in told.stdout
     assert compared.requests[-1].parameters == [("experiment", "lab"), ("baseline", "adam")]
+
+
+PROFILE = {
+    "score": "seconds_to_target",
+    "problems": 12,
+    "left_out": 0,
+    "curves": [
+        {"label": "adam", "solved": 12, "score": 0.975, "tau": [1, 1.5, 4], "share": [0.9, 1, 1]},
+        {"label": "sgd", "solved": 4, "score": 0.12, "tau": [1, 3.5, 4], "share": [0.1, 0.25, 0.25]},
+    ],
+}
+
+
+def contender(rank: int | None, label: str, tried: int, **more: Any) -> dict[str, Any]:
+    mean = None if rank is None else 0.0125
+    return {
+        "rank": rank,
+        "label": label,
+        "tried": tried,
+        "diverged": 0,
+        "estimate": estimate(mean),
+        "difference": estimate(None),
+        "tied": None,
+        **more,
+    }
+
+
+RANKING = {
+    "by": "optimizer.kind",
+    "score": "last",
+    "even_budgets": False,
+    "contenders": [
+        contender(1, "adam", 12, diverged=2),
+        contender(2, "momentum with a name that is long enough to be folded", 4, difference=estimate(1e-4), tied=True),
+        contender(None, "sgd", 1),
+    ],
+}
+
+
+def test_profile_ranking_and_seconds_fit_into_a_hundred_columns(
+    compared: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    answer = make_comparison(score="seconds_to_target", profile=PROFILE, ranking=RANKING, claims=[], verdict=None)
+    compared.on("GET", "/v1/comparisons", Answer(body=answer))
+    told = CliRunner().invoke(
+        app, ["compare", "--sweep", "sweep_1", "--score", "seconds_to_target", "--by", "optimizer.kind", "--x", "epoch"]
+    )
+    assert told.exit_code == 0, told.stderr
+    lines = [line.split() for line in told.stdout.splitlines()]
+    for row in (
+        ["adam", "3.25", "s", "[3–3.5]", "3/3", "0.0125", "±", "0.001", "0.01", "±", "0.001"],
+        ["sgd", "3.25", "s", "[12–missed]", "1/3", "0.0125", "±", "0.001", "0.01", "±", "0.001"],
+        ["adam", "0.97", "90%", "100%", "100%", "0.0124", "±", "0.001"],
+        ["sgd", "0.12", "10%", "10%", "25%", "0.0124", "±", "0.001"],
+        ["adam", "1", "12,", "2", "diverged", "0.0125", "±", "0.001"],
+        ["sgd", "–", "1", "–"],
+    ):
+        assert row in lines, told.stdout
+    assert "profile over 12 problems, in seconds" in told.stdout
+    assert "tied" in told.stdout
+    assert max(map(len, told.stdout.splitlines())) <= 100
+    sent = compared.requests[-1].parameters
+    for part in (("sweep", "sweep_1"), ("x", "epoch"), ("score", "seconds_to_target"), ("rank_by", "optimizer.kind")):
+        assert part in sent
+
+
+@pytest.mark.parametrize("named", [[], ["adam", "--sweep", "s"], ["--experiment", "e", "--sweep", "s"]])
+def test_jobs_are_named_in_exactly_one_way(compared: Service, named: list[str]) -> None:
+    assert CliRunner().invoke(app, ["compare", *named]).exit_code == 2
 
 
 def test_the_report_is_written_in_the_format_of_its_ending(compared: Service, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from models.metric_stream import (
     publish,
     read,
     unpack,
+    whole_columns,
 )
 from models.status import RunStatus
 from tests.servers import running_redis, running_valkey
@@ -156,6 +158,38 @@ def test_an_attempt_that_resumes_voids_what_lies_past_its_start() -> None:
 
 def test_nothing_merges_to_nothing() -> None:
     assert merge([]) == {}
+    assert whole_columns([]) == {}
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> list[Chunk]:
+    """Chunks of up to three attempts, each of which goes on from some step of the one before it, or from nothing."""
+    chunks: list[Chunk] = []
+    start = FROM_NOTHING
+    for attempt in range(1, draw(st.integers(1, 3)) + 1):
+        place = start
+        for number in range(draw(st.integers(1, 4))):
+            columns = {}
+            for name in draw(st.sets(st.sampled_from(["train_loss", "validation_loss", "r2"]))):
+                steps = range(place + 1, place + 1 + draw(st.integers(0, 3)))
+                columns[name] = column(list(steps), [attempt + step / 1_000 for step in steps])
+            place += 3
+            chunks.append(Chunk(Cursor(attempt, number), columns, start if number == 0 else None))
+        start = draw(st.sampled_from([FROM_NOTHING, *range(place)]))
+    return chunks
+
+
+@given(attempts(), st.sampled_from([None, {"train_loss"}, {"validation_loss", "r2", "absent"}]))
+def test_whole_columns_are_what_merging_chunk_by_chunk_gives(chunks: list[Chunk], names: set[str] | None) -> None:
+    expected = {
+        name: (steps.tolist(), values.tolist())
+        for name, (steps, values) in merge(chunks).items()
+        if names is None or name in names
+    }
+    by_attempt = [b"".join(pack(one) for one in group) for _, group in groupby(chunks, lambda one: one.cursor.attempt)]
+    for payloads in (by_attempt, [pack(one) for one in chunks]):
+        found = whole_columns(payloads, names)
+        assert {name: (steps.tolist(), values.tolist()) for name, (steps, values) in found.items()} == expected
 
 
 # ── through Redis ────────────────────────────────────────────────────────────────────────────────

@@ -180,6 +180,52 @@ def test_unfinished_and_unmatched_seeds_are_left_out_and_counted(make_job: Fabri
     assert "2 seeds left out" in claim.sentence
 
 
+def by_the_clock(name: str, at: Sequence[int | None], pace: float, make_job: Fabricate) -> JobHistory:
+    """The same runs with a clock of so many seconds for 10 steps."""
+    return make_job(name, reaching(at), more={"train_seconds": [pace * k for k in range(11)]})
+
+
+def test_fewer_steps_can_take_more_seconds(make_job: Fabricate) -> None:
+    jobs = [by_the_clock("a", [2, 3, 2, 3, 2, 4], 4.0, make_job), by_the_clock("b", [4, 6, 5, 6, 4, 7], 1.0, make_job)]
+    in_seconds = Claim(better="b", worse="a", score="seconds_to_target")
+    found = compare(jobs, target=1.0, claims=[CLAIM, in_seconds]).claims
+    assert [claim.method for claim in found] == ["sign_flip", "sign_flip"]
+    assert found[1].wins == 6
+    assert found[1].difference.mean == pytest.approx(np.mean([4, 6, 5, 6, 4, 7]) - 4 * np.mean([2, 3, 2, 3, 2, 4]))
+    assert "in fewer seconds of training" in found[1].statement
+    assert "median seconds 5.5 s against 10 s" in found[1].sentence
+
+
+def test_a_miss_in_seconds_is_decided_only_against_what_was_reached_sooner(make_job: Fabricate) -> None:
+    jobs = [by_the_clock("a", [9] * 6, 1.0, make_job), by_the_clock("b", [None] * 6, 0.5, make_job)]
+    claim = Claim(better="a", worse="b", score="seconds_to_target")
+    found = compare(jobs, target=1.0, claims=[CLAIM, claim]).claims
+    # a took 9 seconds, and b had 5: nobody knows whether it would have needed more than 9.
+    assert [one.uninformative for one in found] == [0, 6]
+    assert found[0].wins == 6
+
+
+def test_without_a_clock_nothing_can_be_said_of_seconds(make_job: Fabricate) -> None:
+    jobs = [make_job("a", reaching([1] * 6)), make_job("b", reaching([5] * 6))]
+    found = compare(jobs, target=1.0, claims=[Claim(better="a", worse="b", score="seconds_to_target")])
+    assert (found.verdict, found.claims[0].left_out) == ("undecided", 6)
+    assert any("have no clock" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("sides", [("a", "b"), ("b", "a")])
+def test_welchs_verdict_goes_by_the_difference_of_the_means(make_job: Fabricate, sides: tuple[str, str]) -> None:
+    jobs = [
+        make_job("a", {s: [9, 1 + s / 50] for s in range(5)}),
+        make_job("b", {s: [9, 2 + s / 50] for s in range(20, 25)}),
+    ]
+    found = compare(jobs, claims=[Claim(better=sides[0], worse=sides[1], score="last")]).claims[0]
+    assert found.method == "welch"
+    assert found.verdict == ("supported" if sides[0] == "a" else "refuted")
+    assert found.seeds_needed == 6
+    assert "Welch's t, unpaired: too few common seeds to pair" in found.sentence
+    assert "median 1.04 against 2.44" in found.sentence
+
+
 @pytest.mark.parametrize(
     ("claim", "options", "message"),
     [

@@ -9,7 +9,8 @@ from scipy import stats
 
 from api.comparison.cautions import seed_list
 from api.comparison.compare import compare
-from api.comparison.history import ComparisonError, JobHistory, RunHistory
+from api.comparison.history import ComparisonError, JobHistory
+from api.comparison.result import Claim
 
 Fabricate = Callable[..., JobHistory]
 
@@ -90,7 +91,8 @@ def test_without_common_seeds_welch_compares_and_says_so(make_job: Fabricate) ->
     assert paired.method == "welch"
     assert paired.p_value == pytest.approx(expected.pvalue)
     assert paired.smallest_p is None
-    assert "Welch's t, unpaired, too few common seeds to pair: 0" in paired.sentence
+    assert paired.unpaired == "too_few_common_seeds"
+    assert "Welch's t, unpaired: too few common seeds to pair" in paired.sentence
 
 
 def test_one_run_a_side_is_no_test_at_all(make_job: Fabricate) -> None:
@@ -182,6 +184,55 @@ def test_unfair_and_unfinished_comparisons_are_warned_of(make_job: Fabricate) ->
         assert words in text
 
 
+def test_identical_histories_over_ten_seeds_say_no_difference_exactly(make_job: Fabricate) -> None:
+    values = {s: list(np.random.default_rng(s).normal(size=12)) for s in range(10)}
+    last = Claim(better="a", worse="b", score="last")
+    found = compare([make_job("a", values), make_job("b", values)], claims=[last])
+    paired, claim = found.paired[0], found.claims[0]
+    assert (paired.difference.mean, paired.difference.lower, paired.difference.upper) == (0, 0, 0)
+    assert paired.p_value == paired.holm_p == 1
+    assert "no difference" in paired.sentence
+    assert (claim.verdict, claim.p_value, claim.difference.mean, claim.ties) == ("undecided", 1, 0, 10)
+    assert "no difference" in claim.sentence
+    assert found.ranking is not None
+    assert [one.rank for one in found.ranking.contenders] == [1, 1]
+    assert found.table[0].last == found.table[1].last
+
+
+def test_jobs_that_did_not_see_the_same_rows_are_never_paired(make_job: Fabricate) -> None:
+    a, b = [1.0, 2, 4], [3.0, 5, 6.5]
+    jobs = [
+        make_job("a", {s: [9, v] for s, v in enumerate(a)}),
+        make_job("b", {s: [9, v] for s, v in enumerate(b)}, evaluation={"kind": "holdout", "validation": 0.3}),
+    ]
+    found = compare(jobs, claims=[Claim(better="a", worse="b", score="last")])
+    expected = stats.ttest_ind(b, a, equal_var=False)
+    for one in (found.paired[0], found.claims[0]):
+        assert (one.method, one.unpaired, one.pairs) == ("welch", "not_the_same_rows", 0)
+        assert one.p_value == pytest.approx(expected.pvalue)
+        assert "not the same rows" in one.sentence
+    interval = expected.confidence_interval(0.95)
+    assert (found.paired[0].difference.lower, found.paired[0].difference.upper) == pytest.approx(interval)
+    assert any("differ in how rows are split" in warning for warning in found.warnings)
+
+
+def test_another_data_set_makes_no_pairs_either(make_job: Fabricate) -> None:
+    jobs = [make_job("a", {s: [9, s] for s in range(3)}), make_job("b", {s: [9, s] for s in range(3)}, dataset="moons")]
+    assert compare(jobs).paired[0].unpaired == "not_the_same_rows"
+
+
+def test_a_diverged_seed_without_pairs_forbids_a_test_among_survivors(make_job: Fabricate) -> None:
+    jobs = [
+        make_job("a", {s: [9, 1 + s / 10] for s in range(4)}),
+        make_job("b", {s: [9, 5 + s / 10] for s in range(10, 14)}, endings={10: ("failed", "diverged")}),
+    ]
+    found = compare(jobs, claims=[Claim(better="a", worse="b", score="last")])
+    assert (found.paired[0].method, found.paired[0].p_value) == ("none", None)
+    assert "diverged has no place in a mean" in found.paired[0].sentence
+    assert found.claims[0].verdict == "undecided"
+    assert found.claims[0].difference.mean is None
+
+
 def test_equal_specs_are_pointed_out(make_job: Fabricate) -> None:
     jobs = [make_job("a", {0: [9, 1]}), make_job("b", {0: [9, 2]})]
     assert any('"a" and "b" have the same spec' in warning for warning in compare(jobs).warnings)
@@ -216,9 +267,8 @@ def test_what_cannot_be_compared_is_refused(make_job: Fabricate) -> None:
         compare([make_job("a", {0: []})])
     with pytest.raises(ComparisonError, match="the baseline, job z"):
         compare([job], baseline="z")
-    twice = JobHistory("a", "a", job.spec, (*job.runs, RunHistory("r", "a", 0, "succeeded", None, {})))
-    with pytest.raises(ComparisonError, match="2 runs of seed 0"):
-        compare([twice])
+    with pytest.raises(ComparisonError, match="none of these specs has a field"):
+        compare([job], rank_by="optimizer.colour")
 
 
 def test_nan_and_infinities_travel_as_null(make_job: Fabricate) -> None:

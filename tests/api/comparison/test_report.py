@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from api.comparison.compare import compare
+from api.comparison.estimate import Estimate
 from api.comparison.exports import CSV_HEADER, estimate_words, report_csv, report_markdown, value_words
 from api.comparison.history import JobHistory
-from api.comparison.predictions import predictions
 from api.comparison.report import report_html
-from api.comparison.result import Claim, Comparison, Estimate
+from api.comparison.report.predictions import predictions
+from api.comparison.result import Claim, Comparison
 from api.comparison.wording import number, probability
 
 Fabricate = Callable[..., JobHistory]

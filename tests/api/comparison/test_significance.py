@@ -1,5 +1,7 @@
 """The exact tests and Holm's adjustment against SciPy and by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,14 +59,20 @@ def test_sign_flip_does_not_care_which_side_is_subtracted(differences: list[floa
     assert sign_flip(differences).p_value == sign_flip(np.negative(differences)).p_value
 
 
-def test_twenty_pairs_are_still_counted_one_by_one() -> None:
-    found = sign_flip(np.ones(20))
+def test_thirty_pairs_are_still_counted_one_by_one() -> None:
+    found = sign_flip(np.ones(30))
     assert found.exact
-    assert found.p_value == 2 / 2**20
+    assert found.p_value == 2 / 2**30
+
+
+@given(st.lists(st.integers(-9, 9), min_size=1, max_size=11))
+def test_counting_by_halves_counts_every_flip(differences: list[int]) -> None:
+    sums = [abs(np.dot(signs, differences)) for signs in product((1, -1), repeat=len(differences))]
+    assert sign_flip(differences).p_value == np.mean(np.array(sums) >= abs(sum(differences)))
 
 
 def test_more_pairs_are_flipped_at_random_and_repeatably() -> None:
-    differences = np.random.default_rng(1).normal(0.35, 1, size=24)
+    differences = np.random.default_rng(1).normal(0.35, 1, size=32)
     found = sign_flip(differences)
     assert not found.exact
     assert found == sign_flip(differences)

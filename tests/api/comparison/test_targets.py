@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from api.comparison.history import JobHistory, Series
+from api.comparison.history import JobHistory, RunHistory, Series
 from api.comparison.targets import first_reach, median_with_misses, steps_to_target
 
 Fabricate = Callable[..., JobHistory]
@@ -67,3 +67,34 @@ def test_a_run_on_its_way_may_have_reached_but_has_not_missed(make_job: Fabricat
 def test_without_any_outcome_the_median_is_unknown(make_job: Fabricate) -> None:
     job = make_job("a", {0: [4]}, endings={0: ("running", None)})
     assert steps_to_target(job, "validation_loss", 1.5, "lower").median_text == "unknown"
+
+
+def clocked(make_job: Fabricate, values: dict[int, list[float]], clock: list[float], **changes: object) -> JobHistory:
+    return make_job("a", values, more={"train_seconds": clock}, **changes)
+
+
+def test_seconds_are_read_off_the_runs_own_clock_between_its_readings(make_job: Fabricate) -> None:
+    job = clocked(make_job, {0: [4, 1, 1]}, [0, 2, 6])
+    found = steps_to_target(job, "validation_loss", 1.5, "lower")
+    assert (found.runs[0].seconds, found.runs[0].total_seconds) == (2, 6)
+    spec = job.spec
+    loss = Series(np.array([0, 5, 10]), np.array([4.0, 1, 1]))
+    clock = Series(np.array([10, 20]), np.array([3.0, 5.0]))
+    run = RunHistory("r", "a", 0, "succeeded", None, {"validation_loss": loss, "train_seconds": clock})
+    assert steps_to_target(JobHistory("a", "a", spec, (run,)), "validation_loss", 1.5, "lower").runs[0].seconds == 1.5
+
+
+def test_seconds_without_a_clock_and_past_its_last_reading_are_unknown(make_job: Fabricate) -> None:
+    found = steps_to_target(make_job("a", {0: [4, 1]}), "validation_loss", 1.5, "lower")
+    assert (found.runs[0].seconds, found.median_seconds, found.median_seconds_text) == (None, None, "unknown")
+    late = steps_to_target(clocked(make_job, {0: [4, 4, 1]}, [0, 2]), "validation_loss", 1.5, "lower")
+    assert (late.runs[0].steps, late.runs[0].seconds) == (20, None)
+
+
+def test_a_miss_in_seconds_is_censored_at_what_the_run_trained(make_job: Fabricate) -> None:
+    job = clocked(make_job, {0: [4, 1, 1], 1: [4, 3, 3], 2: [4, 3, 3]}, [0, 2, 6])
+    found = steps_to_target(job, "validation_loss", 1.5, "lower")
+    assert [run.seconds for run in found.runs] == [2, None, None]
+    assert (found.median_seconds, found.median_seconds_text) == (None, "> 6 s")
+    most = steps_to_target(job, "validation_loss", 3.5, "lower")
+    assert (most.median_seconds, most.median_seconds_text) == (2, "2 s")

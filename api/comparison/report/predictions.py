@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.comparison.history import JobHistory
-
-MAX_SNAPSHOT_ROWS = 6
+from api.comparison.report.snapshots import drawn_steps, first_columns
 
 Grid = dict[str, Any]
 
@@ -14,17 +13,14 @@ def predictions(jobs: Sequence[JobHistory]) -> Grid | None:
     """What to draw: rows are snapshot steps, columns are jobs; None without snapshots of one-feature regressions.
 
     A snapshot's content is `{"inputs": [...], "outputs": [...], "rows": {"inputs": [...], "targets": [...]}}`, where
-    rows are some of those that the run learned from. Each seed drew its own; those of the first are drawn. Of many
-    steps the first, the last and evenly many between them stay.
+    rows are some of those that the run learned from. Each seed drew its own; those of the first are drawn.
     """
-    columns = [job for job in jobs if _is_a_curve(job) and any(job.snapshots.values())]
-    steps = sorted({step for job in columns for taken in job.snapshots.values() for step, _ in taken})
+    with_curves = [job for job in jobs if _is_a_curve(job) and any(job.snapshots.values())]
+    columns, left_out = first_columns(with_curves)
+    steps = drawn_steps(columns)
     if not steps:
         return None
-    if len(steps) > MAX_SNAPSHOT_ROWS:
-        last = len(steps) - 1
-        steps = [steps[round(row * last / (MAX_SNAPSHOT_ROWS - 1))] for row in range(MAX_SNAPSHOT_ROWS)]
-    return {"steps": steps, "columns": [_column(job, steps) for job in columns]}
+    return {"steps": steps, "columns": [_column(job, steps) for job in columns], "left_out": left_out}
 
 
 def _is_a_curve(job: JobHistory) -> bool:
