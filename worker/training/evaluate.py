@@ -17,7 +17,7 @@ from worker.training.cohort_data import CohortData
 from worker.training.losses import row_sums
 from worker.training.networks import Network
 from worker.training.split_rows import SplitRows
-from worker.training.transformations import Scale, Transformation
+from worker.training.transformations import NumberInput, Scale, TableTransformation, Transformation
 
 CLEAN_TRAIN_ROWS = 512
 """The clean training metrics are over at most this many training rows, the first ones: a random sample, as the split is
@@ -27,6 +27,10 @@ CHUNK_NUMBERS = 1 << 20
 """Activations of one run held at once during an evaluation."""
 
 GRID_POINTS = 200
+PLANE_POINTS = 64
+"""Along each of two features."""
+PLANE_MARGIN = 0.06
+"""How far the plane reaches past the training rows, as a share of their range."""
 SNAPSHOT_TRAINING_ROWS = 300
 SNAPSHOT_VALIDATION_ROWS = 256
 
@@ -128,6 +132,9 @@ class Evaluator:
         """What each of the K networks predicts, as plain JSON values."""
         if self._data.training.shape[2] == 2:
             return self._curves()
+        units = self._plane_units()
+        if units is not None:
+            return self._regions(units)
         inputs = self._data.validation.between(0, min(SNAPSHOT_VALIDATION_ROWS, self._data.validation.shape[1]))
         outputs = self._outputs(inputs)
         targets = self._targets(self._data.validation, SNAPSHOT_VALIDATION_ROWS)
@@ -153,6 +160,47 @@ class Evaluator:
                         "inputs": _plain(self._original(units, run, rows)),
                         "targets": target,
                     },
+                }
+            )
+        return contents
+
+    def _plane_units(self) -> list[Scale] | None:
+        """Of each run the units of its two features; None unless they are two numbers that tell classes apart."""
+        if self._data.task != "classification" or self._data.training.shape[2] != 3:
+            return None
+        made = self._data.transformations
+        if made is None:
+            return [Scale(np.zeros(2, np.float32), np.ones(2, np.float32))] * len(self._theta)
+        units = [_scale_of(one) for one in made]
+        return [one for one in units if one is not None] if None not in units else None
+
+    def _regions(self, units: Sequence[Scale]) -> list[dict[str, Any]]:
+        """Which class each run sees where in the plane, and how surely, on a grid over its training rows."""
+        rows = self._data.training.inputs[..., :2]
+        unit = torch.linspace(-PLANE_MARGIN, 1 + PLANE_MARGIN, PLANE_POINTS, device=rows.device)
+        low, high = rows.amin(1), rows.amax(1)
+        ticks = low[:, None] + (high - low)[:, None] * unit[None, :, None]
+        across = ticks[:, None, :, 0].expand(-1, PLANE_POINTS, -1)
+        upwards = ticks[:, :, None, 1].expand(-1, -1, PLANE_POINTS)
+        cells = torch.stack([across, upwards, torch.ones_like(across)], 3).flatten(1, 2)
+        chunk = min(self._chunk_rows, CLEAN_TRAIN_ROWS)
+        surest = [
+            self.predict(cells[:, start : start + chunk]).softmax(2).max(2)
+            for start in range(0, PLANE_POINTS**2, chunk)
+        ]
+        shape = (len(rows), PLANE_POINTS, PLANE_POINTS)
+        confidence, classes = (torch.cat(parts, 1).view(shape).cpu().numpy() for parts in zip(*surest, strict=True))
+        targets = self._targets(self._data.training, SNAPSHOT_TRAINING_ROWS)
+        contents = []
+        for run, target in enumerate(targets):
+            x, y = units[run].undo(ticks[run].cpu().numpy()).T
+            learned = units[run].undo(rows[run, :SNAPSHOT_TRAINING_ROWS].cpu().numpy())
+            contents.append(
+                {
+                    "grid": {"x": _plain(x), "y": _plain(y)},
+                    "classes": classes[run].tolist(),
+                    "confidence": _plain(confidence[run], 2),
+                    "rows": {"inputs": _plain(learned), "targets": target},
                 }
             )
         return contents
@@ -193,8 +241,21 @@ def _read(metrics: dict[str, Tensor]) -> dict[str, NDArray[np.float32]]:
     return dict(zip(metrics, values, strict=True))
 
 
-def _plain(values: NDArray[Any]) -> Any:
-    """Nested lists of numbers with six significant digits; None where a number is not finite."""
+def _scale_of(made: Transformation) -> Scale | None:
+    """The change of units that a transformation is; None where it is more than that."""
+    match made:
+        case Scale():
+            return made
+        case TableTransformation(columns=(NumberInput() as first, NumberInput() as second)):
+            return Scale(
+                np.array([first.mean, second.mean], np.float32), np.array([first.scale, second.scale], np.float32)
+            )
+        case _:
+            return None
+
+
+def _plain(values: NDArray[Any], digits: int = 6) -> Any:
+    """Nested lists of numbers with so many significant digits; None where a number is not finite."""
     if values.ndim > 1:
-        return [_plain(row) for row in values]
-    return [float(f"{value:.6g}") if isfinite(value) else None for value in values.tolist()]
+        return [_plain(row, digits) for row in values]
+    return [float(f"{value:.{digits}g}") if isfinite(value) else None for value in values.tolist()]
