@@ -1,8 +1,5 @@
 """Comparisons: jobs side by side, the same as a document, and one job's mean curves."""
 
-import base64
-import hashlib
-import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,6 +13,7 @@ from api.comparison.exports import report_csv, report_markdown
 from api.comparison.groups import grouped
 from api.comparison.history import CLOCK, ComparisonError, JobHistory
 from api.comparison.report import report_html
+from api.comparison.report.policy import content_security_policy
 from api.comparison.result import Comparison, Score
 from api.contenders import Chosen, chosen_jobs, fingerprint, job_histories, read_baseline, read_claim
 from api.dependencies import ServiceNeeded
@@ -32,7 +30,6 @@ CONFIDENCE = 0.95
 _VERSION = "2"
 """Part of every ETag: raise it when the same histories come to be told differently."""
 _DOCUMENT = {"description": "The document", "content": {"text/html": {}, "text/markdown": {}, "text/csv": {}}}
-_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 class Question(BaseModel):
@@ -160,21 +157,15 @@ def get_report(
     match question.format:
         case "html":
             html = report_html(comparison, histories, title=question.experiment or "Comparison")
-            return Response(html, media_type="text/html", headers=headers | {"Content-Security-Policy": _policy(html)})
+            return Response(
+                html,
+                media_type="text/html",
+                headers=headers | {"Content-Security-Policy": content_security_policy(html)},
+            )
         case "markdown":
             return Response(report_markdown(comparison), media_type="text/markdown", headers=headers)
         case "csv":
             return Response(report_csv(comparison), media_type="text/csv", headers=headers)
-
-
-def _policy(html: str) -> str:
-    """Only the page's own scripts may run, told by their hashes, and nothing is fetched."""
-    digests = [hashlib.sha256(script.encode()).digest() for script in _SCRIPT.findall(html)]
-    scripts = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests) or "'none'"
-    return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
 
 
 @router.get("/jobs/{job_id}/metrics", summary="Get a job's mean curves", responses=declared(NOT_FOUND))

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Error, sync_playwright
 
 from api.comparison.report import report_html
-from api.routes.comparisons import _policy
+from api.comparison.report.policy import content_security_policy
 from tests.browser import fabricated
 
 QUIET = (
@@ -69,7 +69,7 @@ def served(pages: dict[str, str]) -> Iterator[dict[str, str]]:
             self.send_response(404 if page is None else 200)
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Content-Security-Policy", _policy(page or ""))
+            self.send_header("Content-Security-Policy", content_security_policy(page or ""))
             self.end_headers()
             self.wfile.write(body)
 
