@@ -17,6 +17,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from models import lifecycle
 from models.database import Database
@@ -27,6 +28,7 @@ from models.settings import Settings, settings
 from models.spec.job import JobSpec
 from models.storage import Storage
 from models.tables import Cohort
+from worker.analysing import Analyst
 from worker.presence import Presence
 from worker.recorder import Recorder
 
@@ -68,11 +70,18 @@ class TrainingProcess:
             log.error("worker.hears_nothing", device=self.device, remedy=f"start it with -Q {wanted}, or without -Q")
         self.presence = Presence(self.database, self.device, description, config.heartbeat_seconds)
         self.presence.arrive()
+        self.analyst = Analyst(
+            self.database, self.storage, config, self.presence.worker_id, self.memory_bytes, lambda: bool(_draining[0])
+        )
 
     def train_until_idle(self) -> None:
         with _deaf_to_sigterm():
-            while not _draining[0] and self._train_one_cohort():
+            # Measurements first: they take seconds, and whoever waits for a job waits for them, too.
+            while not _draining[0] and (self.analyst.analyse_next(self._mark_busy) or self._train_one_cohort()):
                 pass
+
+    def _mark_busy(self, session: Session) -> None:
+        self.presence.mark(session, busy=True)
 
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""

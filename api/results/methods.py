@@ -67,7 +67,8 @@ def bootstrap(members: Sequence[Predictions], measure: Measure) -> Outcome:
         summary["point_632"] = (1 - LEAVE_ONE_OUT_SHARE) * training + LEAVE_ONE_OUT_SHARE * undrawn
     seen, targets = outputs[:, first.validates], first.targets[first.validates]
     if measure == "accuracy":
-        summary |= decompositions.of_mistakes(seen, targets) | decompositions.of_brier_score(seen, targets)
+        for decompose in decompositions.OF_CLASSES:
+            summary |= decompose(seen, targets)
     else:
         truth = None if first.truth is None else first.truth[first.validates]
         summary |= decompositions.of_squared_error(seen[..., 0], targets, truth)

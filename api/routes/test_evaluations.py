@@ -1,11 +1,13 @@
 """The sealed test: opened once for a job, on record for good."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Body, Request
 from pydantic import Field
+from safetensors.numpy import load
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -13,14 +15,18 @@ from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
 from api.limits import JsonRoute
 from api.pages import Key, PageAfter, PageLimit, following, page
-from api.results.collect import over_seeds
+from api.results.collect import measure_of, over_seeds
+from api.results.sealed import ensemble_score
+from api.results.stored import Stored, content, read_by_seed, stored
 from api.routes.jobs import find_job
 from models import analysing, answers
 from models.analysing import SEALED_TEST
 from models.spec.component import SpecModel
+from models.spec.evaluation import Bagging, Boosting
 from models.spec.job import JobSpec, Name
 from models.status import RunStatus
-from models.tables import Analysis, Run, TestLook
+from models.storage import Storage
+from models.tables import PREDICTIONS, TEST_PREDICTIONS, Analysis, Run, TestLook
 
 router = APIRouter(prefix="/v1", tags=["sealed test"], route_class=JsonRoute)
 
@@ -69,13 +75,19 @@ def open_test(
 
 @router.get("/jobs/{job_id}/test-evaluation", summary="Get a job's test scores", responses=declared(NOT_FOUND))
 def get_test_evaluation(job_id: str, service: ServiceNeeded) -> answers.TestEvaluation:
-    """What the sealed rows say of a job that was opened, and how many looks there had been."""
+    """What the sealed rows say of a job that was opened, and how many looks there had been.
+
+    Scores are those of single networks; of an ensemble, what its members come to together stands beside them.
+    """
     with service.database.read() as session:
-        find_job(session, job_id)
+        spec = JobSpec.model_validate(find_job(session, job_id).spec)
         look = session.scalars(select(TestLook).where(TestLook.job_id == job_id)).one_or_none()
         if look is None:
             raise Refusal(NOT_FOUND, "the test of this job is sealed: POST here opens it, once and on record")
-        return test_evaluations(session, [look])[0]
+        (answer,) = test_evaluations(session, [look])
+        files, sealed = (stored(session, job_id, name) for name in (PREDICTIONS, TEST_PREDICTIONS))
+    of_ensembles = _ensembles(spec, files, sealed, service.storage)
+    return answer.model_copy(update={"scores": answer.scores | of_ensembles})
 
 
 @router.get("/test-ledger", summary="List every look at sealed rows", responses=declared())
@@ -126,6 +138,25 @@ def test_evaluations(session: Session, looks: Sequence[TestLook]) -> list[answer
             )
         )
     return found
+
+
+def _ensembles(
+    spec: JobSpec, files: Sequence[Stored], sealed: Sequence[Stored], storage: Storage
+) -> dict[str, answers.Estimate]:
+    """Over the seeds of which all members were measured."""
+    evaluation = spec.evaluation
+    if not isinstance(evaluation, Bagging | Boosting):
+        return {}
+    measure, scores = measure_of(spec), []
+    by_seed = {seed: list(rows) for seed, rows in groupby(sealed, key=lambda row: row.seed)}
+    for seed, members in read_by_seed(files, storage, in_order=evaluation.one_after_another):
+        rows = by_seed.get(seed, [])
+        if len(members) == len(rows) == evaluation.members:
+            said = [load(content(storage, row.key)) for row in rows]
+            outputs = np.stack([one["outputs"] for one in said]).astype(np.float64)
+            scores.append(ensemble_score(evaluation, measure, members, outputs, said[0]["targets"]))
+    name = "ensemble_test_accuracy" if measure == "accuracy" else "ensemble_test_rmse"
+    return {name: over_seeds(scores)} if scores else {}
 
 
 def _over_seeds(measured: Sequence[tuple[int, dict[str, float | None]]]) -> dict[str, answers.Estimate]:

@@ -79,14 +79,23 @@ def _table(found: Sequence[Analysis]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     names = list(dict.fromkeys(name for one in found for name in one.values))
     several = any(one.member for one in found)
-    for heading in ("seed", *(["run"] if several else []), *(name.replace("_", " ") for name in names), ""):
+    unmeasured = any(one.status != "succeeded" for one in found)
+    for heading in ("seed", *(["run"] if several else []), *(name.replace("_", " ") for name in names)):
         table.add_column(heading, justify="right")
+    if unmeasured:
+        table.add_column("")
     for one in found:
-        numbers = [_number(one.values.get(name)) for name in names]
-        said = "" if one.status == "succeeded" else one.status_detail or one.status
-        state = Text(said, style="red" if one.status == "failed" else "dim")
-        table.add_row(str(one.seed), *([str(one.member)] if several else []), *numbers, state)
+        cells: list[str | Text] = [str(one.seed), *([str(one.member)] if several else [])]
+        cells += [_number(one.values.get(name)) for name in names]
+        if unmeasured:
+            cells.append(_state(one))
+        table.add_row(*cells)
     return table
+
+
+def _state(one: Analysis) -> Text:
+    said = "" if one.status == "succeeded" else one.status_detail or one.status
+    return Text(said, style="red" if one.status == "failed" else "dim")
 
 
 def _number(value: float | None) -> str:

@@ -1,8 +1,8 @@
 """Analyses: what is measured of a network once it is trained, of its weights rather than along its way."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from models.spec.component import BareName, Component
 from models.spec.shape import DatasetShape
@@ -65,6 +65,12 @@ class GradientNoiseScale(_Analysis):
     large: int = Field(256, ge=2, le=16_384)
     """Rows of a large one; all there are, if fewer."""
     pairs: int = Field(64, ge=2, le=1_000)
+
+    @model_validator(mode="after")
+    def _two_sizes(self) -> Self:
+        if self.small >= self.large:
+            raise ValueError("a small batch has fewer rows than a large one")
+        return self
 
 
 class LossLandscape(_Analysis):

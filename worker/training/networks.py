@@ -1,6 +1,6 @@
 """Networks: layers over one row of parameters, and their binding to the K rows of a cohort."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -116,6 +116,25 @@ class Network:
                 named |= block.named(view[0], averages[start:stop].cpu().view(2, -1))
                 start = stop
         return named
+
+    def rows(self, tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Tensor, Tensor | None]:
+        """One run's parameters (1, P), and running averages (1, S) where it has any, from their names: what `named`
+        took apart.
+
+        Which number of the rows stands where under its name is read off the names of the rows' own positions.
+        """
+        theta, averages = torch.zeros(1, self.columns), torch.zeros(1, self.statistics)
+        positions = self.named(
+            torch.arange(self.columns),
+            torch.arange(self.statistics) + self.columns,  # beyond those of θ
+        )
+        for name, places in positions.items():
+            where, values = torch.from_numpy(places).ravel(), torch.from_numpy(np.array(tensors[name])).ravel()
+            if int(where[0]) >= self.columns:
+                averages[0, where - self.columns] = values
+            else:
+                theta[0, where] = values
+        return theta, averages if self.statistics else None
 
     def bind(self, theta: Tensor, gradient: Tensor | None, rows: int, averages: RunningAverages | None = None) -> Pass:
         """Attach the layers to the rows of `theta` (K, P) for batches of `rows`; without a gradient, to evaluate."""

@@ -14,7 +14,6 @@ from models.spec.job import JobSpec
 from models.spec.regularizers import BatchNorm
 from worker.training import networks
 from worker.training.batch_norm import RunningAverages
-from worker.training.networks import Network
 from worker.training.raw_rows import grid_cells, table_cells
 from worker.training.transformations import Cells, Scale, TableTransformation, transformation_from
 
@@ -38,11 +37,11 @@ class Predictor:
         """`tensors` and `header` are those of its weights: see `models.tables.DATASET`."""
         self._spec = spec
         self._network = networks.build(spec)
-        self._theta, averages = _rows(self._network, tensors)
+        self._theta, averages = self._network.rows(tensors)
         self._averages = None
         if averages is not None:
             rules = [rule for rule in spec.regularizers if isinstance(rule, BatchNorm)] or [BatchNorm()]
-            self._averages = RunningAverages(rules, averages).fixed(0, averages[None])
+            self._averages = RunningAverages(rules, averages[0]).fixed(0, averages)
         told: dict[str, Any] = {} if header is None else json.loads(header)
         self._transformation = transformation_from(told["inputs"]) if told else _scale(tensors, "input")
         self._target_scale = _scale(tensors, "target")
@@ -82,23 +81,3 @@ def _scale(tensors: Mapping[str, NDArray[np.float32]], name: str) -> Scale | Non
     if f"{name}_mean" not in tensors:
         return None
     return Scale(tensors[f"{name}_mean"], tensors[f"{name}_scale"])
-
-
-def _rows(network: Network, tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Tensor, Tensor | None]:
-    """A run's row of parameters (1, columns), and of running averages (S,), from their names in torch.nn.
-
-    Which number of the rows stands where under its name is read off the names of the rows' own positions.
-    """
-    theta = torch.zeros(network.columns)
-    averages = torch.zeros(network.statistics)
-    positions = network.named(
-        torch.arange(network.columns),
-        torch.arange(network.statistics) + network.columns,  # beyond those of θ
-    )
-    for name, places in positions.items():
-        where, values = torch.from_numpy(places).ravel(), torch.from_numpy(np.array(tensors[name])).ravel()
-        if int(where[0]) >= network.columns:
-            averages[where - network.columns] = values
-        else:
-            theta[where] = values
-    return theta[None], averages if network.statistics else None

@@ -39,6 +39,7 @@ class Purpose(IntEnum):
     RESAMPLE = 12
     AUGMENT = 13
     CUT = 14
+    ANALYSIS = 15
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,10 @@ def test_the_632_estimate_by_hand() -> None:
     assert scores["training"] == pytest.approx(training)
     assert scores["out_of_bag"] == pytest.approx(undrawn)
     assert scores["point_632"] == pytest.approx(0.368 * training + 0.632 * undrawn, rel=1e-3)
+    # 0 and 2 where 0 is right: two values with variance 2, and a mean that is 1 off, as much as chance would have it.
     assert scores["error"] == pytest.approx(2.0)
-    assert scores["bias_squared"] == pytest.approx(1.0)
-    assert scores["variance"] == pytest.approx(1.0)
+    assert scores["bias_squared"] == pytest.approx(0.0)
+    assert scores["variance"] == pytest.approx(2.0)
 
 
 def test_bagging_votes_averages_and_asks_those_who_did_not_see_a_row() -> None:
@@ -107,8 +108,69 @@ def test_the_parts_of_mistakes_and_of_the_brier_score_add_up_to_them(
     parts = mistakes["bias"] + mistakes["variance_unbiased"] - mistakes["variance_biased"]
     assert parts == pytest.approx(mistakes["error"])
     assert mistakes["error"] == pytest.approx((outputs.argmax(2) != targets).mean())
+    cast = decompositions.of_votes(outputs, targets)
+    assert cast["vote_bias_squared"] + cast["vote_variance"] == pytest.approx(mistakes["error"])
     brier = decompositions.of_brier_score(outputs, targets)
     assert brier["brier_bias_squared"] + brier["brier_variance"] == pytest.approx(brier["brier"])
+
+
+@given(
+    random=arrays,
+    members=st.integers(1, 9),
+    rows=st.integers(1, 40),
+    classes=st.integers(2, 5),
+    sureness=st.sampled_from([1.0, 0.01, 1e-3]),
+)
+def test_the_parts_of_the_cross_entropy_add_up_to_it_and_neither_is_negative(
+    random: np.random.Generator, members: int, rows: int, classes: int, sureness: float
+) -> None:
+    # The surest networks leave a class no more than 0.
+    outputs: Floats = random.dirichlet(np.full(classes, sureness), size=(members, rows)).astype(np.float32)
+    targets = random.integers(classes, size=rows)
+    found = decompositions.of_cross_entropy(outputs, targets)
+    bias, variance = found["cross_entropy_bias"], found["cross_entropy_variance"]
+    assert bias + variance == pytest.approx(found["cross_entropy"])
+    assert bias >= -1e-6
+    assert variance >= -1e-6
+    likelihoods = np.take_along_axis(outputs, targets[None, :, None], 2).astype(np.float64)
+    if likelihoods.min() >= np.finfo(np.float32).tiny:
+        assert found["cross_entropy"] == pytest.approx(-np.log(likelihoods).mean())
+
+
+def test_a_cross_entropy_by_hand() -> None:
+    # π = (½, ½) and (⅘, ⅕): the geometric means are √.4 and √.1, so π̄ = (⅔, ⅓) and their sum is 3 √.1.
+    outputs = np.array([[[0.5, 0.5]], [[0.8, 0.2]]])
+    found = decompositions.of_cross_entropy(outputs, np.array([1]))
+    assert found == pytest.approx(
+        {
+            "cross_entropy": -np.log(0.1) / 2,
+            "cross_entropy_bias": np.log(3),
+            "cross_entropy_variance": -np.log(3 * 0.1**0.5),
+        }
+    )
+
+
+def test_votes_by_hand() -> None:
+    # Of three replicates two vote for the wrong one of two classes: p = (⅔, ⅓), ½ (1 − Σ p²) = 2/9, of which 3/2.
+    outputs = np.eye(2)[[[0], [0], [1]]]
+    found = decompositions.of_votes(outputs, np.array([1]))
+    assert found == pytest.approx({"vote_variance": 1 / 3, "vote_bias_squared": 4 / 9 - 1 / 9})
+
+
+def test_variance_and_bias_are_right_in_the_mean_over_few_replicates() -> None:
+    # Of networks that say 1 + N(0, 2²) where 0 is right: bias² 1 and variance 4, however few of them there are.
+    random = np.random.default_rng(0)
+    for members in (2, 3, 10):
+        found = decompositions.of_squared_error(
+            1 + 2 * random.standard_normal((members, 200_000)), np.zeros(200_000), None
+        )
+        assert found["variance"] == pytest.approx(4, rel=0.02)
+        assert found["bias_squared"] == pytest.approx(1, rel=0.05)
+
+
+def test_one_replicate_alone_is_all_bias() -> None:
+    found = decompositions.of_squared_error(np.array([[3.0, 1.0]]), np.zeros(2), None)
+    assert found == {"error": 5, "variance": 0, "bias_squared": 5}
 
 
 def test_a_single_biased_row_by_hand() -> None:

@@ -101,4 +101,5 @@ def test_the_purposes_keep_their_numbers() -> None:
         "RESAMPLE": 12,
         "AUGMENT": 13,
         "CUT": 14,
+        "ANALYSIS": 15,
     }

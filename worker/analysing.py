@@ -1,0 +1,188 @@
+"""Measures trained networks: claims an analysis, reads the weights back, writes down what came out.
+
+A network that cannot be measured fails alone; whatever else goes wrong fails the runs that were measured together.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+from pydantic import TypeAdapter
+from safetensors import SafetensorError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from models import analysing
+from models.analysing import SEALED_TEST, AnalysisClaim, ClaimedAnalysis
+from models.database import Database
+from models.lifecycle import ClaimedRun
+from models.settings import Settings
+from models.spec.analyses import LaterAnalysis, Line
+from models.storage import Storage
+from models.tables import DATASET, TEST_PREDICTIONS, WEIGHTS, Artifact
+from worker import artifacts
+from worker.artifacts import Tensors
+from worker.rounds import round_before
+from worker.stored_data import bring, describe
+
+if TYPE_CHECKING:
+    from worker.training.analyses.networks import TrainedRun
+
+RETRY_SECONDS = 0.5
+
+log = structlog.get_logger()
+
+_ANALYSIS: TypeAdapter[LaterAnalysis] = TypeAdapter(LaterAnalysis)
+
+
+class _Measured(NamedTuple):
+    """What came out for one run, and the file that it leaves."""
+
+    values: Mapping[str, float]
+    details: Mapping[str, Any]
+    file: Artifact | None = None
+
+
+class Analyst:
+    """Measures what waits to be measured, for one training process."""
+
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        config: Settings,
+        worker_id: str,
+        memory_bytes: int,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._config = config
+        self._worker_id = worker_id
+        self._memory_bytes = memory_bytes
+        self._draining = draining
+
+    def analyse_next(self, mark_busy: Callable[[Session], None]) -> bool:
+        """Make the measurement that waits first. False where none waits."""
+        with self._database.write() as session:
+            claim = analysing.claim(session, self._worker_id)
+            if claim is not None:
+                mark_busy(session)
+        if claim is None:
+            return False
+        log.info("analysis.claimed", kind=claim.kind, job_id=claim.job_id, runs=len(claim.analyses))
+        weights = self._weights([one.run_id for one in claim.analyses])
+        for one in claim.analyses:
+            if one.run_id not in weights:
+                self._fail(one, f"the weights of run {one.run_id} are gone from storage, or damaged")
+        if present := [one for one in claim.analyses if one.run_id in weights]:
+            self._analyse(claim, present, weights)
+        return True
+
+    def _analyse(
+        self, claim: AnalysisClaim, analyses: Sequence[ClaimedAnalysis], weights: Mapping[str, Tensors]
+    ) -> None:
+        from worker.training.analyses import NotAnalysable
+
+        try:
+            measured = self._measure(claim, analyses, weights)
+        except (NotAnalysable, FileNotFoundError) as error:
+            self._fail_all(analyses, str(error))
+        except Exception as error:  # one more analysis must not end the process that trains
+            log.error("analysis.failed", kind=claim.kind, job_id=claim.job_id, exc_info=error)
+            self._fail_all(analyses, f"{type(error).__name__}: {error}")
+        else:
+            for one, result in zip(analyses, measured, strict=True):
+                self._finish(one, result)
+
+    def _weights(self, run_ids: Sequence[str]) -> dict[str, Tensors]:
+        with self._database.read() as session:
+            rows = session.execute(
+                select(Artifact.run_id, Artifact.storage_key).where(
+                    Artifact.run_id.in_(run_ids), Artifact.name == WEIGHTS
+                )
+            ).all()
+        found = {}
+        for run_id, key in rows:
+            try:
+                found[run_id] = artifacts.read(self._storage, key)
+            except (FileNotFoundError, SafetensorError) as error:
+                log.error("weights.unreadable", run_id=run_id, error=str(error))
+        return found
+
+    def _measure(
+        self, claim: AnalysisClaim, analyses: Sequence[ClaimedAnalysis], weights: Mapping[str, Tensors]
+    ) -> list[_Measured]:
+        # torch is imported by processes that train, not by whoever reads this module.
+        from worker.training.analyses import NotAnalysable, analyse, measure_sealed
+        from worker.training.cost import streams
+        from worker.training.randomness import Member
+
+        spec = claim.spec
+        runs = [ClaimedRun(one.run_id, one.seed, one.attempt, spec, claim.job_id, one.member) for one in analyses]
+        with self._database.read() as session:
+            rounds = [round_before(session, self._storage, run) for run in runs]
+            uploaded = describe(session, claim.job_id)
+        data: dict[str, Any] = {
+            "rounds": rounds,
+            "stored": bring(*uploaded, self._storage, self._config) if uploaded else None,
+            "streams": streams(spec, self._memory_bytes),
+        }
+        specs, members = [spec] * len(runs), [Member(run.seed, run.member) for run in runs]
+        trained = [_trained(weights[run.id]) for run in runs]
+        if claim.kind == SEALED_TEST:
+            sealed = measure_sealed(specs, members, trained, **data)
+            return [
+                _Measured(one.findings.values, one.findings.details, self._store(analysis, one.arrays))
+                for analysis, one in zip(analyses, sealed, strict=True)
+            ]
+        analysis = _ANALYSIS.validate_python(claim.options)
+        other = None
+        if isinstance(analysis, Line):
+            other = self._weights([analysis.to]).get(analysis.to)
+            if other is None:
+                raise NotAnalysable(f"the weights of run {analysis.to} are gone from storage, or damaged")
+        findings = analyse(analysis, specs, members, trained, other=None if other is None else _trained(other), **data)
+        return [_Measured(one.values, one.details) for one in findings]
+
+    def _store(self, analysis: ClaimedAnalysis, arrays: Mapping[str, Any]) -> Artifact:
+        # The attempt is the measurement's own: what two of them write never meets.
+        return artifacts.store(self._storage, analysis.run_id, analysis.attempt, TEST_PREDICTIONS, arrays)
+
+    def _finish(self, analysis: ClaimedAnalysis, measured: _Measured) -> None:
+        values = {name: value if math.isfinite(value) else None for name, value in measured.values.items()}
+
+        def write(session: Session) -> None:
+            if analysing.finish(session, analysis, values, measured.details) and measured.file is not None:
+                session.add(measured.file)
+
+        self._write(write)
+
+    def _fail(self, analysis: ClaimedAnalysis, detail: str) -> None:
+        self._write(lambda session: analysing.fail(session, analysis, detail))
+
+    def _fail_all(self, analyses: Sequence[ClaimedAnalysis], detail: str) -> None:
+        for analysis in analyses:
+            self._fail(analysis, detail)
+
+    def _write(self, action: Callable[[Session], object]) -> None:
+        """Write as soon as SQL answers: whoever still lives is not taken for lost."""
+        while True:
+            try:
+                with self._database.write() as session:
+                    action(session)
+                return
+            except SQLAlchemyError as error:
+                if self._draining():
+                    raise
+                log.warning("analysis.retrying", error=f"{type(error).__name__}: {error}".splitlines()[0])
+                time.sleep(RETRY_SECONDS)
+
+
+def _trained(file: Tensors) -> "TrainedRun":
+    from worker.training.analyses.networks import TrainedRun
+
+    return TrainedRun(file.tensors, file.header.get(DATASET))
