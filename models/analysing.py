@@ -161,6 +161,12 @@ def fail(session: Session, analysis: ClaimedAnalysis, detail: str) -> bool:
     )
 
 
+def release(session: Session, analysis: ClaimedAnalysis) -> bool:
+    """Give it back in good order: what it takes to measure it is away."""
+    again = {"status": RunStatus.QUEUED, "worker_id": None, "queued_at": now()}
+    return _move(session, analysis.id, analysis.attempt, **again)
+
+
 # ── the relay's side ─────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,11 +1,12 @@
 """Measures trained networks: claims an analysis, reads the weights back, writes down what came out.
 
-A network that cannot be measured fails alone; whatever else goes wrong fails the runs that were measured together.
+Runs of a job are measured together; if that fails, one by one, so that a network that cannot be measured fails alone.
 """
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -74,29 +75,33 @@ class Analyst:
         if claim is None:
             return False
         log.info("analysis.claimed", kind=claim.kind, job_id=claim.job_id, runs=len(claim.analyses))
-        weights = self._weights([one.run_id for one in claim.analyses])
-        for one in claim.analyses:
-            if one.run_id not in weights:
-                self._fail(one, f"the weights of run {one.run_id} are gone from storage, or damaged")
-        if present := [one for one in claim.analyses if one.run_id in weights]:
-            self._analyse(claim, present, weights)
+        self._analyse(claim, claim.analyses)
         return True
 
-    def _analyse(
-        self, claim: AnalysisClaim, analyses: Sequence[ClaimedAnalysis], weights: Mapping[str, Tensors]
-    ) -> None:
+    def _analyse(self, claim: AnalysisClaim, analyses: Sequence[ClaimedAnalysis]) -> None:
         from worker.training.analyses import NotAnalysable
 
         try:
-            measured = self._measure(claim, analyses, weights)
+            weights = self._weights([one.run_id for one in analyses])
+            present = [one for one in analyses if one.run_id in weights]
+            measured = self._measure(claim, present, weights) if present else []
+        except SQLAlchemyError as error:
+            log.warning("analysis.released", kind=claim.kind, job_id=claim.job_id, error=type(error).__name__)
+            for one in analyses:
+                self._write(partial(analysing.release, analysis=one))
         except (NotAnalysable, FileNotFoundError) as error:
-            self._fail_all(analyses, str(error))
+            self._fail(analyses, str(error))
         except Exception as error:  # one more analysis must not end the process that trains
             log.error("analysis.failed", kind=claim.kind, job_id=claim.job_id, exc_info=error)
-            self._fail_all(analyses, f"{type(error).__name__}: {error}")
+            if len(analyses) > 1:
+                for one in analyses:
+                    self._analyse(claim, [one])
+            else:
+                self._fail(analyses, f"{type(error).__name__}: {error}")
         else:
-            for one, result in zip(analyses, measured, strict=True):
-                self._finish(one, result)
+            self._finish(present, measured)
+            gone = [one for one in analyses if one.run_id not in weights]
+            self._fail(gone, "the weights of this run are gone from storage, or damaged")
 
     def _weights(self, run_ids: Sequence[str]) -> dict[str, Tensors]:
         with self._database.read() as session:
@@ -152,21 +157,13 @@ class Analyst:
         # The attempt is the measurement's own: what two of them write never meets.
         return artifacts.store(self._storage, analysis.run_id, analysis.attempt, TEST_PREDICTIONS, arrays)
 
-    def _finish(self, analysis: ClaimedAnalysis, measured: _Measured) -> None:
-        values = {name: value if math.isfinite(value) else None for name, value in measured.values.items()}
+    def _finish(self, analyses: Sequence[ClaimedAnalysis], measured: Sequence[_Measured]) -> None:
+        for one, result in zip(analyses, measured, strict=True):
+            self._write(partial(_finish, analysis=one, measured=result))
 
-        def write(session: Session) -> None:
-            if analysing.finish(session, analysis, values, measured.details) and measured.file is not None:
-                session.add(measured.file)
-
-        self._write(write)
-
-    def _fail(self, analysis: ClaimedAnalysis, detail: str) -> None:
-        self._write(lambda session: analysing.fail(session, analysis, detail))
-
-    def _fail_all(self, analyses: Sequence[ClaimedAnalysis], detail: str) -> None:
-        for analysis in analyses:
-            self._fail(analysis, detail)
+    def _fail(self, analyses: Sequence[ClaimedAnalysis], detail: str) -> None:
+        for one in analyses:
+            self._write(partial(analysing.fail, analysis=one, detail=detail))
 
     def _write(self, action: Callable[[Session], object]) -> None:
         """Write as soon as SQL answers: whoever still lives is not taken for lost."""
@@ -180,6 +177,12 @@ class Analyst:
                     raise
                 log.warning("analysis.retrying", error=f"{type(error).__name__}: {error}".splitlines()[0])
                 time.sleep(RETRY_SECONDS)
+
+
+def _finish(session: Session, analysis: ClaimedAnalysis, measured: _Measured) -> None:
+    values = {name: value if math.isfinite(value) else None for name, value in measured.values.items()}
+    if analysing.finish(session, analysis, values, measured.details) and measured.file is not None:
+        session.merge(measured.file)
 
 
 def _trained(file: Tensors) -> "TrainedRun":
