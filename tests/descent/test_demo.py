@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from descent import Client, DescentError, demo, labs
 from descent.cli import app
+from descent.lab_runs import demand_results
+from descent.private_service import private_service
 from tests.descent.conftest import Answer, Request, Service, make_job, make_page, make_run
 from tests.descent.test_compare import JUDGED, make_comparison
 
@@ -92,10 +94,10 @@ def test_a_run_that_diverged_is_a_result(trained: Service) -> None:
     diverged = {"status": "failed", "status_reason": "diverged"}
     with Client(trained.url) as client:
         end_as(trained, "job_sgd", **diverged)
-        demo.demand_results(client, [client.job("job_sgd")])
+        demand_results(client, [client.job("job_sgd")])
         end_as(trained, "job_sgd", **diverged | {"status_reason": "error", "status_detail": "no memory"})
         with pytest.raises(DescentError, match="seed 0, ended as failed: no memory"):
-            demo.demand_results(client, [client.job("job_sgd")])
+            demand_results(client, [client.job("job_sgd")])
 
 
 def test_the_folder_is_removed_unless_it_is_to_be_kept(
@@ -126,7 +128,7 @@ def test_a_service_that_does_not_start_is_told_with_what_it_said(
     state.mkdir()
     with (
         pytest.raises(DescentError, match=r"redis ended at its start.*\n.*no memory"),
-        demo.private_service(state, Console(file=io.StringIO())),
+        private_service(state, Console(file=io.StringIO())),
     ):
         pass
 

@@ -69,6 +69,20 @@ def test_a_file_of_ones_own_is_learned_from(ended: dict[str, Job], client: Clien
         assert best > CHANCE[name] + 0.25
 
 
+@pytest.mark.parametrize("name", SPECS)
+def test_networks_of_ones_own_data_are_measured_and_tested(ended: dict[str, Job], client: Client, name: str) -> None:
+    client.analyse(ended[name], "calibration")
+    client.open_test(ended[name])
+    measured = client.wait_for_analyses(ended[name], timeout=60)
+    assert [one.status for one in measured] == ["succeeded"] * 2
+    for one, run in zip(measured, client.runs(ended[name]), strict=True):
+        loss, last = one.values["negative_log_likelihood"], run.summary["validation_loss"].last
+        assert loss == pytest.approx(last, rel=1e-3, abs=1e-6), "the same rows, transformed alike"
+    scored = client.wait_for_test(ended[name], timeout=60)
+    assert scored.failures == []
+    assert scored.scores["test_accuracy"].mean > CHANCE[name] + 0.15
+
+
 def predict(http: httpx2.Client, run_id: str, **body: Any) -> dict[str, Any]:
     """Ask until the predictor has come up."""
     found: list[httpx2.Response] = []
