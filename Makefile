@@ -47,10 +47,18 @@ format: $(VENV)/dev ## Put the code in shape
 docs: $(VENV)/dev ## Write the generated pages of docs/ anew
 	@$(BIN)/python docs/generate.py
 
+.PHONY: labs
+labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what came out
+	@echo "Running nine labs on a private service: about ten minutes on two cores"
+	@mkdir -p docs/labs
+	@env -u DESCENT_URL $(BIN)/descent lab run --all --store docs/labs
+	@$(BIN)/python docs/generate.py
+
 .PHONY: bench
-bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, and data of your own
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, and comparisons
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.data
+	@$(BIN)/python -m benchmarks.comparison
 
 .PHONY: gpu-check
 gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there

@@ -36,6 +36,7 @@ from api.routes import (
     streams,
     sweeps,
     test_evaluations,
+    verdicts,
 )
 from api.telemetry import Meters, RequestContext
 from models.database import Database
@@ -68,6 +69,7 @@ ROOMS = (
     sweeps,
     experiments,
     comparisons,
+    verdicts,
     components,
     operations,
 )

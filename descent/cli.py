@@ -13,6 +13,7 @@ from descent.commands import (
     datasets,
     diagnosing,
     jobs,
+    labs,
     predicting,
     results,
     stack,
@@ -53,6 +54,7 @@ app.command()(analysing.analyse)
 app.command()(analysing.analyses)
 app.add_typer(testing.app, name="test")
 app.command()(comparing.compare)
+app.add_typer(labs.app, name="lab")
 app.command()(jobs.cancel)
 app.command()(jobs.retry)
 app.command("components")(components.list_components)

@@ -32,6 +32,7 @@ from models.answers import (
     Sweep,
     Worker,
 )
+from models.claims import Claim, Judgement
 from models.spec.job import JobSpec
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -263,6 +264,19 @@ class Client(Uploading, Measuring):
         """The same comparison as one self-contained document."""
         parameters = [*_named(jobs), *as_parameters(question), ("format", format)]
         return self._transport.send("GET", "/v1/comparisons/report", parameters=parameters).text
+
+    def verdict(self, claims: Sequence[Claim | dict[str, Any]]) -> Judgement:
+        """Judge claims about jobs whose runs have ended, as one family.
+
+        Example:
+            >>> steps = {"kind": "metric", "take": "steps_to_target", "target": 0.02}
+            >>> claim = {"kind": "less", "left": {**steps, "job": adam.id}, "right": {**steps, "job": sgd.id}}
+            >>> client.verdict([claim]).verdict
+            'supported'
+
+        """
+        told = [claim if isinstance(claim, dict) else claim.model_dump(mode="json") for claim in claims]
+        return self._ask(Judgement, "POST", "/v1/verdicts", body={"claims": told})
 
     # ── the service itself ───────────────────────────────────────────────────────────────────────
 

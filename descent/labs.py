@@ -1,36 +1,90 @@
 """Labs: shipped experiments, each with a claim to check and the rule by which it is judged."""
 
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from descent.comparison import Question
 from descent.documents import parse
 from descent.errors import DescentError
+from models.claims import Claim, Less, MetricValue, TestScore, jobs_of, quantities
 from models.metrics import DEFAULT_METRIC
-from models.spec.job import JobSpec
+from models.spec.job import JobSpec, Seeds, digest
 
-Claim = Annotated[str, StringConstraints(pattern=r"^[^<>]+<[^<>]+$")]
+Order = Annotated[str, StringConstraints(pattern=r"^[^<>]+<[^<>]+$")]
 
 
-class Judgement(BaseModel):
-    """How a lab's jobs are compared."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Ranking(_Part):
+    """How a lab's jobs are put side by side, and in what order they are claimed to stand."""
 
     metric: str = DEFAULT_METRIC
-    target: float
-    score: str
-    claims: tuple[Claim, ...] = Field(min_length=1)
-    """`adam < momentum`: the left one is better."""
+    target: float | None = None
+    score: Literal["steps_to_target", "best", "last"] = "last"
+    claims: tuple[Order, ...] = ()
+    """`adam < momentum`: the left one has the lower score, of a metric that is better when lower."""
+
+    @property
+    def question(self) -> Question:
+        """What to ask of the service once the jobs have ended."""
+        asked = Question(metric=self.metric, target=self.target, score=self.score)
+        return asked | Question(claims=self.claims) if self.claims else asked
+
+    @property
+    def as_claims(self) -> list[Claim]:
+        return [self._claim(*(side.strip() for side in order.split("<"))) for order in self.claims]
+
+    def _claim(self, left: str, right: str) -> Less:
+        target = self.target if self.score == "steps_to_target" else None
+        sides = [MetricValue(job=job, metric=self.metric, take=self.score, target=target) for job in (left, right)]
+        return Less(left=sides[0], right=sides[1])
 
 
-class Lab(BaseModel):
+class Tuned(_Part):
+    """A contender at the point of a grid that ranks first on some seeds; it is judged on others."""
+
+    base: JobSpec
+    """What is judged, but for the fields of the grid."""
+    grid: dict[str, list[Any]] = Field(min_length=1)
+    """Dotted paths such as `optimizer.learning_rate`, and the values to try."""
+    chosen_on: Seeds
+
+    @model_validator(mode="after")
+    def _is_judged_on_other_seeds(self) -> Self:
+        if common := set(self.chosen_on) & set(self.base.seeds):
+            raise ValueError(f"seeds {sorted(common)} both choose and judge: take others for one of the two")
+        return self
+
+    @property
+    def points(self) -> list[dict[str, Any]]:
+        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+
+    def at(self, point: dict[str, Any]) -> JobSpec:
+        """What is judged where this point is chosen."""
+        return _changed(self.base, point)
+
+
+class Quick(_Part):
+    """A smaller version, which runs the same code in less time and may well leave everything undecided."""
+
+    seeds: int = Field(ge=2)
+    change: dict[str, Any] = {}
+    """Dotted paths into the specs, and what stands there; a spec without that field stays as it is."""
+    jobs: tuple[str, ...] | None = None
+    """The only ones to train; claims about others are left out."""
+    grid: dict[str, list[Any]] | None = None
+    chosen_on: Seeds | None = None
+
+
+class Lab(_Part):
     """One claim as it is taught, the jobs that can support or refute it, and how. It never states its own result."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     name: str
     title: str
@@ -39,22 +93,105 @@ class Lab(BaseModel):
     caveat: str
     """What the verdict does not say."""
     experiment: str
-    jobs: tuple[JobSpec, ...] = Field(min_length=2)
-    compare: Judgement
+    jobs: tuple[JobSpec, ...] = Field(min_length=1)
+    tuned: tuple[Tuned, ...] = ()
+    compare: Ranking | None = None
+    claims: tuple[Claim, ...] = ()
+    """About its jobs by their names."""
+    quick: Quick
 
     @model_validator(mode="after")
-    def _names_its_jobs(self) -> Self:
-        names = {job.name for job in self.jobs}
-        for claim in self.compare.claims:
-            if unknown := {side.strip() for side in claim.split("<")} - names:
-                raise ValueError(f"the claim {claim!r} names no job of this lab: {', '.join(sorted(unknown))}")
+    def _fits_together(self) -> Self:
+        specs = list(self.specs)
+        names = [spec.name for spec in specs]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two jobs are called {', '.join(sorted(twice))}")
+        if not self.family:
+            raise ValueError("a lab has a claim that can be judged")
+        for claim in self.family:
+            if unknown := set(jobs_of(claim)) - set(names):
+                raise ValueError(f"a claim names no job of this lab: {', '.join(sorted(unknown))}")
+        if other := {spec.experiment for spec in specs} - {self.experiment}:
+            raise ValueError(f"jobs belong to {', '.join(sorted(other))!r} instead of {self.experiment!r}")
+        if self.tuned and self.compare is None:
+            raise ValueError("a grid is chosen from by `compare`: say by which score")
         return self
 
     @property
+    def specs(self) -> Iterator[JobSpec]:
+        """Every job that is judged."""
+        yield from self.jobs
+        yield from (one.base for one in self.tuned)
+
+    @property
+    def family(self) -> list[Claim]:
+        """All claims that are judged together."""
+        return [*(self.compare.as_claims if self.compare else ()), *self.claims]
+
+    @property
     def question(self) -> Question:
-        """What to ask of the service once the jobs have ended."""
-        judged = self.compare
-        return Question(metric=judged.metric, target=judged.target, score=judged.score, claims=judged.claims)
+        """How to compare its jobs as they are taught: without those that were tuned."""
+        assert self.compare is not None
+        return self.compare.question
+
+    @property
+    def to_open(self) -> list[str]:
+        """Names of the jobs whose sealed test a claim is about."""
+        sides = (side for claim in self.family for side in quantities(claim).values())
+        return list(dict.fromkeys(side.job for side in sides if isinstance(side, TestScore)))
+
+    @property
+    def runs(self) -> int:
+        tuned = sum(len(one.points) * len(one.chosen_on) * one.base.evaluation.members for one in self.tuned)
+        return tuned + sum(len(spec.runs) for spec in self.specs)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what is trained and judged: stored results tell by it whether they are still about this lab."""
+        parts = [spec.canonical() | {"name": spec.name} for spec in self.jobs]
+        tuned = [one.model_dump(mode="json") for one in self.tuned]
+        return digest([parts, tuned, [claim.model_dump(mode="json") for claim in self.family]])
+
+    def as_quick(self) -> "Lab":
+        """The smaller version."""
+        quick = self.quick
+        kept = {spec.name for spec in self.specs} if quick.jobs is None else set(quick.jobs)
+
+        def smaller(spec: JobSpec) -> JobSpec:
+            return _changed(spec, quick.change | {"seeds": spec.seeds[: quick.seeds]}, if_there=True)
+
+        ranking = self.compare
+        if ranking is not None:
+            orders = [order for order in ranking.claims if {side.strip() for side in order.split("<")} <= kept]
+            ranking = ranking.model_copy(update={"claims": tuple(orders)})
+        smaller_ones = {
+            "jobs": [smaller(spec) for spec in self.jobs if spec.name in kept],
+            "tuned": [
+                {
+                    "base": smaller(one.base),
+                    "grid": quick.grid or one.grid,
+                    "chosen_on": quick.chosen_on or one.chosen_on,
+                }
+                for one in self.tuned
+                if one.base.name in kept
+            ],
+            "compare": ranking,
+            "claims": [claim for claim in self.claims if set(jobs_of(claim)) <= kept],
+        }
+        return Lab.model_validate({name: getattr(self, name) for name in type(self).model_fields} | smaller_ones)
+
+
+def _changed(spec: JobSpec, change: dict[str, Any], *, if_there: bool = False) -> JobSpec:
+    """The spec with other values at some dotted paths; `if_there` leaves alone what has nothing there."""
+    content = spec.model_dump(mode="json")
+    for path, value in change.items():
+        *parents, last = path.split(".")
+        node: Any = content
+        for name in parents:
+            node = node.get(name, {})
+        if not if_there or node.get(last) is not None:
+            node[last] = value
+    return JobSpec.model_validate(content)
 
 
 def names() -> list[str]:
@@ -71,4 +208,10 @@ def load(name: str) -> Lab:
     if name not in names():
         raise DescentError(f"There is no lab {name!r}; there are: {', '.join(names())}")
     source = files("descent").joinpath("labs", f"{name}.yaml")
-    return Lab.model_validate(parse(source.read_text(encoding="utf-8"), source.name))
+    content = parse(source.read_text(encoding="utf-8"), source.name)
+    # Keys that begin with x- hold what the rest of the file refers to.
+    return Lab.model_validate({key: value for key, value in content.items() if not key.startswith("x-")})
+
+
+def load_all(chosen: Iterable[str]) -> list[Lab]:
+    return [load(name) for name in chosen]

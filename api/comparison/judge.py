@@ -6,7 +6,7 @@ binomial test against one half; both decide once their p, Holm-adjusted over all
 exceed 5 %. `between` and `close` claim equivalence. They are supported where the 95 % t interval lies inside the
 bounds, which is two one-sided tests at 2.5 % each (Schuirmann 1987), and refuted where it lies outside. Their support
 needs no adjustment: a family is supported if every claim is, and an intersection of tests has the level of each
-(Berger 1982).
+(Berger 1982). A refutation by an interval stands at 2.5 % for itself, however many claims there are.
 """
 
 from collections.abc import Mapping, Sequence

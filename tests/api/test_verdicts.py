@@ -67,8 +67,8 @@ def below(of: dict[str, Any], high: float = 1e9) -> dict[str, Any]:
 
 
 def measure(database: Database, values: dict[str, float | None]) -> None:
-    """Do what a worker does with the analysis that waits first."""
-    found = commit(database, analysing.claim, "worker_1")
+    """Do what a worker does with the analysis that waits first: one that has arrived, else the relay takes it back."""
+    found = commit(database, analysing.claim, "worker_cpu")
     assert found is not None
     for one in found.analyses:
         scaled = {name: None if value is None else value + one.seed / 1000 for name, value in values.items()}
@@ -128,6 +128,7 @@ def test_a_diverged_run_has_lost_and_stands_in_no_mean(api: httpx2.Client, worke
 
 
 def test_analyses_are_evidence_once_they_have_ended(api: httpx2.Client, worker: FakeWorker, database: Database) -> None:
+    worker.arrive()
     job = trained(api, worker, 1.0, name="adam")
     api.post(f"/v1/jobs/{job}/analyses", json="hessian")
     curvature = {"kind": "analysis", "analysis": "hessian", "value": "largest_eigenvalue", "job": job}
@@ -154,6 +155,7 @@ def test_analyses_are_evidence_once_they_have_ended(api: httpx2.Client, worker: 
 def test_of_two_analyses_of_a_kind_a_claim_names_one_by_its_options(
     api: httpx2.Client, worker: FakeWorker, database: Database
 ) -> None:
+    worker.arrive()
     job = trained(api, worker, 1.0, name="adam")
     for rows in (100, 200):
         api.post(f"/v1/jobs/{job}/analyses", json={"kind": "hessian", "rows": rows})
@@ -170,6 +172,7 @@ def test_of_two_analyses_of_a_kind_a_claim_names_one_by_its_options(
 def test_a_sealed_test_is_no_evidence_until_it_is_opened(
     api: httpx2.Client, worker: FakeWorker, database: Database
 ) -> None:
+    worker.arrive()
     job = trained(api, worker, 1.0, name="adam", **ACCURACY)
     accuracy = {"kind": "test", "score": "test_accuracy", "job": job}
     pointer, code, detail = refused(api, below(accuracy))
@@ -244,6 +247,7 @@ def test_a_job_that_is_still_under_way_has_no_verdict_yet(api: httpx2.Client, wo
 def test_a_seed_whose_run_diverged_has_a_worse_score_than_any_and_no_analysis(
     api: httpx2.Client, worker: FakeWorker, database: Database
 ) -> None:
+    worker.arrive()
     job = str(api.post("/v1/jobs", json=spec(seeds=SEEDS, **ACCURACY)).json()["id"])
     first, *others = worker.claim()
     first.finish(RunStatus.FAILED, reason=StatusReason.DIVERGED)
