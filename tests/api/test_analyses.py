@@ -23,8 +23,8 @@ def trained(api: httpx2.Client, worker: FakeWorker, **changes: Any) -> tuple[str
 
 
 def measure(database: Database, values: dict[str, float | None], details: dict[str, Any] | None = None) -> str:
-    """Do what a worker does with the analysis that waits first; its kind."""
-    found = commit(database, analysing.claim, "worker_1")
+    """Do what a worker does with the analysis that waits first, one that has arrived; its kind."""
+    found = commit(database, analysing.claim, "worker_cpu")
     assert found is not None
     for one in found.analyses:
         commit(database, analysing.finish, one, values, details or {})
@@ -34,6 +34,7 @@ def measure(database: Database, values: dict[str, float | None], details: dict[s
 def test_a_run_is_analysed_with_every_default_spelled_out(
     api: httpx2.Client, worker: FakeWorker, database: Database
 ) -> None:
+    worker.arrive()
     job_id, (run,) = trained(api, worker)
     asked = api.post(f"/v1/runs/{run.claimed.id}/analyses", json="hessian")
     assert asked.status_code == 202
@@ -118,6 +119,7 @@ def test_what_is_not_there_is_answered_with_404(api: httpx2.Client) -> None:
 def test_a_test_is_opened_on_record_and_its_scores_are_those_of_the_seeds(
     api: httpx2.Client, worker: FakeWorker, database: Database
 ) -> None:
+    worker.arrive()
     job_id, _ = trained(api, worker, seeds=2, experiment="paper", name="mine")
     assert "sealed" in api.get(f"/v1/jobs/{job_id}/test-evaluation").json()["detail"]
     opened = api.post(f"/v1/jobs/{job_id}/test-evaluation", json={"opened_by": "ada", "reason": "table 2"})
@@ -125,7 +127,7 @@ def test_a_test_is_opened_on_record_and_its_scores_are_those_of_the_seeds(
     body = opened.json()
     assert (body["opened_by"], body["reason"], body["look"], body["looks_at_dataset"]) == ("ada", "table 2", 1, 1)
     assert (body["runs"], body["evaluated"], body["is_terminal"], body["scores"]) == (2, 0, False, {})
-    found = commit(database, analysing.claim, "worker_1")
+    found = commit(database, analysing.claim, "worker_cpu")
     assert found is not None
     for one, loss in zip(found.analyses, (0.25, 0.75), strict=True):
         commit(database, analysing.finish, one, {"test_loss": loss}, {})
@@ -180,6 +182,7 @@ def _refusal(api: httpx2.Client, job_id: str) -> str:
 def test_a_comparison_tells_what_was_measured_and_the_tests_that_were_opened_and_its_etag_changes_with_them(
     api: httpx2.Client, worker: FakeWorker, database: Database
 ) -> None:
+    worker.arrive()
     ids = []
     for name in ("a", "b"):
         job_id = api.post("/v1/jobs", json=spec(name=name, seeds=2)).json()["id"]
