@@ -75,7 +75,7 @@ def _test_table(comparison: Comparison, names: dict[str, str]) -> Iterator[str]:
     rows = [
         [
             names.get(one.job_id, one.job_id),
-            *(_over_seeds(one.scores[name]) if name in one.scores else "–" for name in scores),
+            *(over_seeds_words(one.scores[name]) if name in one.scores else "–" for name in scores),
             f"look {one.look} of its experiment, {one.looks_at_dataset} at the data set",
         ]
         for one in comparison.test_scores
@@ -83,10 +83,11 @@ def _test_table(comparison: Comparison, names: dict[str, str]) -> Iterator[str]:
     yield from _table(header, rows)
 
 
-def _over_seeds(score: answers.Estimate) -> str:
-    """The mean with the standard deviation over seeds."""
-    deviation = "" if score.standard_deviation is None else f" (s.d. {number(score.standard_deviation, digits=2)})"
-    return f"{number(score.mean)}{deviation}"
+def over_seeds_words(score: answers.Estimate) -> str:
+    """The mean, and how far the seeds are from each other: "0.98 (s.d. 0.005, 6 seeds)"."""
+    if score.standard_deviation is None:
+        return number(score.mean)
+    return f"{number(score.mean)} (s.d. {number(score.standard_deviation, digits=2)}, {count(score.seeds, 'seed')})"
 
 
 def _by(ranking: Ranking) -> str:

@@ -36,11 +36,12 @@ def _scores(found: JobResults) -> Table:
     table.add_column("score")
     table.add_column("mean ± deviation over seeds" if len(found.seeds) > 1 else "value", justify="right")
     for name, estimate in found.scores.items():
-        table.add_row(Text(name.replace("_", " "), style="bold"), _number(estimate))
+        table.add_row(Text(name.replace("_", " "), style="bold"), number(estimate))
     return table
 
 
-def _number(estimate: Estimate) -> str:
+def number(estimate: Estimate) -> str:
+    """The mean with the standard deviation over seeds."""
     if estimate.standard_deviation is None:
         return f"{estimate.mean:.4g}"
     return f"{estimate.mean:.4g} ± {estimate.standard_deviation:.2g}"

@@ -9,9 +9,10 @@ from rich.text import Text
 
 from descent.client import Client
 from descent.commands.jobs import Reference, client
+from descent.commands.results import number
 from descent.console import Json, err, out, print_json
 from descent.references import find_job
-from models.answers import Estimate, Job, TestEvaluation
+from models.answers import Job, TestEvaluation
 
 app = typer.Typer(no_args_is_help=True, help="Open a job's sealed test rows, once and on record.")
 
@@ -71,16 +72,11 @@ def _show(service: Client, job: Job, *, as_json: bool) -> None:
     table.add_column()
     table.add_column(justify="right")
     for name, estimate in found.scores.items():
-        table.add_row(Text(name.replace("_", " "), style="bold"), _number(estimate))
+        over = "" if estimate.seeds == 1 else f" over {estimate.seeds} seeds"
+        table.add_row(Text(name.replace("_", " "), style="bold"), f"{number(estimate)}{over}")
     out.print(table)
     for failure in dict.fromkeys(found.failures):
         out.print(Text(f"Not measured: {failure}", style="red"))
-
-
-def _number(estimate: Estimate) -> str:
-    if estimate.standard_deviation is None:
-        return f"{estimate.mean:.4g}"
-    return f"{estimate.mean:.4g} ± {estimate.standard_deviation:.2g} over {estimate.seeds} seeds"
 
 
 def _table_of(looks: list[TestEvaluation]) -> Table:

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from api.comparison.exports import estimate_words, steps_cell, value_words
+from api.comparison.exports import estimate_words, over_seeds_words, steps_cell, value_words
 from api.comparison.report.markup import Bar, note, table
 from api.comparison.result import Comparison
-from api.comparison.wording import count, metric_words, number
-from models.answers import Estimate
+from api.comparison.wording import metric_words
 
 _MOST_COLUMNS = 8
 """Jobs beside each other in a table; more stand below each other."""
@@ -66,7 +65,7 @@ def test_scores(comparison: Comparison) -> Iterator[str]:
     rows = [
         [
             labels.get(one.job_id, one.job_id),
-            *(_over_seeds(one.scores[name]) if name in one.scores else "–" for name in names),
+            *(over_seeds_words(one.scores[name]) if name in one.scores else "–" for name in names),
             str(one.runs),
             str(one.look),
             str(one.looks_at_dataset),
@@ -80,12 +79,6 @@ def test_scores(comparison: Comparison) -> Iterator[str]:
         "less: how many there had been by then stands beside the scores."
     )
     yield "</section>\n"
-
-
-def _over_seeds(score: Estimate) -> str:
-    if score.standard_deviation is None:
-        return number(score.mean)
-    return f"{number(score.mean)} (s.d. {number(score.standard_deviation, digits=2)}, {count(score.seeds, 'seed')})"
 
 
 def spec(comparison: Comparison) -> Iterator[str]:
