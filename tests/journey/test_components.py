@@ -36,16 +36,19 @@ FITTING: dict[str, dict[str, Any]] = {
     "boosting": {"evaluation": {"kind": "boosting", "rounds": 3}},
 }
 
+LISTS = {"regularizer": "regularizers", "analysis": "analyses"}
+"""Families of which a spec may name several."""
+
 
 def specs(family: str) -> dict[str, dict[str, Any]]:
     """One spec for each kind of a family, its fields left to their defaults."""
-    field = "regularizers" if family == "regularizer" else family
+    field = LISTS.get(family, family)
     made = {}
     for component in choices(FAMILIES[family]):
         kind = component.model_fields["kind"].default
         if kind == "pytorch_optimizer" or issubclass(component, Stored):
             continue  # only where its package is installed, or its files were uploaded
-        made[kind] = BASE | {field: [kind] if family == "regularizer" else kind}
+        made[kind] = BASE | {field: [kind] if family in LISTS else kind}
         made[kind] |= FITTING.get(kind, {})
         if kind in ("gradient_descent", "lbfgs"):
             del made[kind]["batch_size"]
@@ -72,6 +75,12 @@ def test_every_kind_of_a_family_trains_to_its_end(
             assert history["train_loss"].step[-1] == run.progress.completed > 0, kind
             assert history["validation_loss"].value[-1] is not None, kind
             assert client.weights(run), kind
+
+
+def test_every_analysis_that_a_spec_can_ask_for_is_made(trained: dict[str, dict[str, Job]], client: Client) -> None:
+    for kind, job in trained["analysis"].items():
+        found = client.wait_for_analyses(job, timeout=60)
+        assert [(one.kind, one.status) for one in found] == [(kind, "succeeded")] * 2
 
 
 def test_the_learning_rate_in_the_history_is_that_of_the_schedule(

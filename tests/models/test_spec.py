@@ -56,6 +56,8 @@ def with_component(family: str, value: object) -> JobSpec:
         case "regularizer":
             # With classes, since some regularizers are for them alone.
             return spec(dataset="digits", regularizers=[value])
+        case "analysis":
+            return spec(dataset="digits", analyses=[value])
         case _:
             return spec(**{family: value})
 
