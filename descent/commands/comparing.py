@@ -6,13 +6,11 @@ from typing import Annotated, Literal
 import typer
 
 from descent import tables
+from descent.commands import reports
 from descent.commands.jobs import client
 from descent.comparison import Question
 from descent.console import Json, err, out, print_json
-from descent.errors import DescentError
 from descent.references import find_job
-
-_FORMATS: dict[str, Literal["html", "markdown", "csv"]] = {".html": "html", ".md": "markdown", ".csv": "csv"}
 
 
 def compare(
@@ -50,8 +48,8 @@ def compare(
     """Compare jobs, paired by seed: scores, standings, differences, and a verdict on claims."""
     if sum(map(bool, (references, experiment, sweep))) != 1:
         raise typer.BadParameter("name either jobs, an --experiment or a --sweep")
-    if report is not None and report.suffix not in _FORMATS:
-        raise typer.BadParameter(f"a report ends in {', '.join(_FORMATS)}", param_hint="--report")
+    if report is not None:
+        reports.demand_ending(report)
     with client() as service:
         jobs = [find_job(service, reference) for reference in references or ()]
         ids = {reference: job.id for reference, job in zip(references or (), jobs, strict=True)}
@@ -70,17 +68,10 @@ def compare(
         )
         comparison = service.compare(jobs, **question)
         if report is not None:
-            _write(report, service.report(jobs, format=_FORMATS[report.suffix], **question))
+            reports.write(report, service.report(jobs, format=reports.FORMATS[report.suffix], **question))
     if as_json:
         print_json(comparison.raw)
     else:
         out.print(tables.draw(comparison))
     if report is not None:
         err.print(f"Report: {report}", highlight=False)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise DescentError(f"{path} cannot be written: {error.strerror}") from error

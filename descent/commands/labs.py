@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from pydantic import BaseModel
@@ -11,8 +11,8 @@ from rich.text import Text
 
 from descent import lab_results, labs
 from descent.client import Client
+from descent.commands import reports
 from descent.console import Json, err, out, print_json
-from descent.errors import DescentError
 from descent.lab_results import LabResult
 from descent.lab_runs import run_lab, service_at_hand
 from descent.labs import Lab
@@ -21,8 +21,6 @@ from models.answers import Job
 from models.claims import Claim
 
 app = typer.Typer(no_args_is_help=True, help="Experiments that check what is taught, each with a verdict.")
-
-_FORMATS: dict[str, Literal["html", "markdown", "csv"]] = {".html": "html", ".md": "markdown", ".csv": "csv"}
 
 Quickly = Annotated[bool, typer.Option("--quick", help="A smaller version: under two minutes, few seeds.")]
 
@@ -137,15 +135,11 @@ def _check_report(report: Path | None, wanted: Sequence[Lab]) -> None:
         return
     if len(wanted) != 1:
         raise typer.BadParameter("a report is about one lab: name one", param_hint="--report")
-    if report.suffix not in _FORMATS:
-        raise typer.BadParameter(f"a report ends in {', '.join(_FORMATS)}", param_hint="--report")
+    reports.demand_ending(report)
     if not report.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {report.absolute().parent}", param_hint="--report")
 
 
 def _write_report(client: Client, report: Path, lab: Lab, jobs: Sequence[Job]) -> None:
     question = lab.question if lab.compare is not None else {}
-    try:
-        report.write_text(client.report(jobs, format=_FORMATS[report.suffix], **question), encoding="utf-8")
-    except OSError as error:
-        raise DescentError(f"{report} cannot be written: {error.strerror}") from error
+    reports.write(report, client.report(jobs, format=reports.FORMATS[report.suffix], **question))
