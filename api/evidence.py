@@ -12,15 +12,16 @@ from sqlalchemy.orm import Session
 from api.comparison import judge
 from api.comparison.contest import WORSE_THAN_ANY, Outcome, Outcomes, by_seed, outcomes
 from api.comparison.diagnose import LOSSES, Verdict, diagnose_job
+from api.comparison.finding import Finding, Sample
 from api.comparison.history import ComparisonError, JobHistory, RunHistory
-from api.comparison.judge import CONFIDENCE, Finding, Sample
+from api.comparison.judge import CONFIDENCE
 from api.comparison.pairing import Key, grouped_by_seed
 from api.comparison.scores import Direction, table_row
 from api.comparison.wording import metric_words, step_count, target_words
 from api.contenders import MAX_RUNS, job_histories
 from api.dependencies import Service
 from api.errors import Refusal, invalid
-from api.routes.results import get_results
+from api.results.of_job import job_results
 from models.analysing import SEALED_TEST
 from models.answers import JobResults
 from models.claims import (
@@ -56,7 +57,7 @@ MEASURED: Mapping[str, str] = {
     "ensemble": "{} of the ensemble",
 }
 """Scores that are in the measure of their results, accuracy or mean squared error; what others are, their names say."""
-HIGHER_IS_BETTER = frozenset({"test_accuracy", "test_r2"})
+HIGHER_IS_BETTER = frozenset({"test_accuracy"})
 
 
 class Evidence:
@@ -165,7 +166,7 @@ class _Job:
 
     @cached_property
     def _results(self) -> JobResults:
-        return get_results(self._job.id, self._service)
+        return job_results(self._service.database, self._service.storage, self._job.id, self._spec)
 
     def _with_series(self, names: Collection[str] | None) -> JobHistory:
         (history,) = job_histories(self._session, [self._job], names)

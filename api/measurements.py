@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.comparison.measured import JobTestScores, RunAnalysis
-from api.routes.test_evaluations import test_evaluations
+from api.results.collect import over_seeds
+from models import analysing, answers
 from models.analysing import SEALED_TEST
 from models.status import RunStatus
 from models.tables import Analysis, Run, TestLook
@@ -55,6 +57,50 @@ def measurements(session: Session, job_ids: Sequence[str]) -> Measurements:
             for one in opened
         ],
     )
+
+
+def test_evaluations(session: Session, looks: Sequence[TestLook]) -> list[answers.TestEvaluation]:
+    """The looks with what was measured so far."""
+    rows = session.execute(
+        select(Run.job_id, Run.seed, Analysis.status, Analysis.status_detail, Analysis.values)
+        .join(Run, Run.id == Analysis.run_id)
+        .where(Run.job_id.in_([look.job_id for look in looks]), Analysis.kind == SEALED_TEST)
+    ).all()
+    found = []
+    for look in looks:
+        mine = [row for row in rows if row.job_id == look.job_id]
+        measured = [(row.seed, row.values) for row in mine if row.status == RunStatus.SUCCEEDED]
+        counted = analysing.looks_until(session, look)
+        found.append(
+            answers.TestEvaluation(
+                job_id=look.job_id,
+                job_name=look.job_name,
+                spec_hash=look.spec_hash,
+                experiment=look.experiment,
+                look=counted.of_experiment,
+                looks_at_dataset=counted.at_dataset,
+                opened_by=look.opened_by,
+                reason=look.reason,
+                opened_at=look.opened_at,
+                runs=len(mine),
+                evaluated=len(measured),
+                failures=[row.status_detail or "" for row in mine if row.status == RunStatus.FAILED],
+                is_terminal=all(RunStatus(row.status).is_terminal for row in mine),
+                scores=_over_seeds(measured),
+            )
+        )
+    return found
+
+
+def _over_seeds(measured: Sequence[tuple[int, dict[str, float | None]]]) -> dict[str, answers.Estimate]:
+    scores: dict[str, dict[int, list[float]]] = {}
+    for seed, values in measured:
+        for name, value in values.items():
+            if value is not None:
+                scores.setdefault(name, {}).setdefault(seed, []).append(value)
+    return {
+        name: over_seeds([float(np.mean(values)) for values in by_seed.values()]) for name, by_seed in scores.items()
+    }
 
 
 def measurements_mark(session: Session, job_ids: Sequence[str]) -> str:

@@ -9,24 +9,23 @@ from fastapi import APIRouter, Body, Request
 from pydantic import Field
 from safetensors.numpy import load
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
 from api.limits import JsonRoute
+from api.measurements import test_evaluations
 from api.pages import Key, PageAfter, PageLimit, following, page
 from api.results.collect import measure_of, over_seeds
 from api.results.sealed import ensemble_score
 from api.results.stored import Stored, content, read_by_seed, stored
 from api.routes.jobs import find_job
 from models import analysing, answers
-from models.analysing import SEALED_TEST
 from models.spec.component import SpecModel
 from models.spec.evaluation import Bagging, Boosting
 from models.spec.job import JobSpec, Name
 from models.status import RunStatus
 from models.storage import Storage
-from models.tables import PREDICTIONS, TEST_PREDICTIONS, Analysis, Run, TestLook
+from models.tables import PREDICTIONS, TEST_PREDICTIONS, Run, TestLook
 
 router = APIRouter(prefix="/v1", tags=["sealed test"], route_class=JsonRoute)
 
@@ -107,39 +106,6 @@ def list_looks(
         )
 
 
-def test_evaluations(session: Session, looks: Sequence[TestLook]) -> list[answers.TestEvaluation]:
-    """The looks with what was measured so far."""
-    rows = session.execute(
-        select(Run.job_id, Run.seed, Analysis.status, Analysis.status_detail, Analysis.values)
-        .join(Run, Run.id == Analysis.run_id)
-        .where(Run.job_id.in_([look.job_id for look in looks]), Analysis.kind == SEALED_TEST)
-    ).all()
-    found = []
-    for look in looks:
-        mine = [row for row in rows if row.job_id == look.job_id]
-        measured = [(row.seed, row.values) for row in mine if row.status == RunStatus.SUCCEEDED]
-        counted = analysing.looks_until(session, look)
-        found.append(
-            answers.TestEvaluation(
-                job_id=look.job_id,
-                job_name=look.job_name,
-                spec_hash=look.spec_hash,
-                experiment=look.experiment,
-                look=counted.of_experiment,
-                looks_at_dataset=counted.at_dataset,
-                opened_by=look.opened_by,
-                reason=look.reason,
-                opened_at=look.opened_at,
-                runs=len(mine),
-                evaluated=len(measured),
-                failures=[row.status_detail or "" for row in mine if row.status == RunStatus.FAILED],
-                is_terminal=all(RunStatus(row.status).is_terminal for row in mine),
-                scores=_over_seeds(measured),
-            )
-        )
-    return found
-
-
 def _ensembles(
     spec: JobSpec, files: Sequence[Stored], sealed: Sequence[Stored], storage: Storage
 ) -> dict[str, answers.Estimate]:
@@ -157,14 +123,3 @@ def _ensembles(
             scores.append(ensemble_score(evaluation, measure, members, outputs, said[0]["targets"]))
     name = "ensemble_test_accuracy" if measure == "accuracy" else "ensemble_test_rmse"
     return {name: over_seeds(scores)} if scores else {}
-
-
-def _over_seeds(measured: Sequence[tuple[int, dict[str, float | None]]]) -> dict[str, answers.Estimate]:
-    scores: dict[str, dict[int, list[float]]] = {}
-    for seed, values in measured:
-        for name, value in values.items():
-            if value is not None:
-                scores.setdefault(name, {}).setdefault(seed, []).append(value)
-    return {
-        name: over_seeds([float(np.mean(values)) for values in by_seed.values()]) for name, by_seed in scores.items()
-    }
