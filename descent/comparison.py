@@ -3,11 +3,11 @@
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Any, Literal, Self, TypedDict
+from typing import Any, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 
-Verdict = Literal["supported", "refuted", "undecided"]
+from models.claims import Verdict
 
 
 class Question(TypedDict, total=False):

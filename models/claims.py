@@ -165,8 +165,8 @@ def renamed(claim: Claim, names: Mapping[str, str]) -> Claim:
 # ── what was found ───────────────────────────────────────────────────────────────────────────────
 
 
-class Effect(Answer):
-    """A mean and its 95 % t interval; null where too few values say nothing."""
+class Interval(Answer):
+    """A mean and its interval; null where too few values say nothing."""
 
     mean: float | None
     lower: float | None
@@ -183,7 +183,7 @@ class JudgedClaim(Answer):
     """The claim in words."""
     verdict: Verdict
     method: Method
-    effect: Effect
+    effect: Interval
     """Left minus right; of `between` the mean itself; of `diagnosed` the share of runs, without an
     interval. Null where a run missed its target or diverged: no number is invented for it."""
     left: float | None

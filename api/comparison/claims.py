@@ -6,7 +6,7 @@ from api.comparison.contest import Contest, Outcome, Side, match, run_outcomes
 from api.comparison.estimate import Estimate
 from api.comparison.history import ComparisonError, JobHistory
 from api.comparison.paired import METHOD_WORDS, UNPAIRED_WORDS
-from api.comparison.result import Claim, JudgedClaim, Score, TableRow, Verdict
+from api.comparison.result import Claim, JudgedClaim, Score, TableRow
 from api.comparison.scores import Direction
 from api.comparison.significance import SIGNIFICANCE, holm, seeds_needed
 from api.comparison.targets import median_with_misses
@@ -19,6 +19,7 @@ from api.comparison.wording import (
     step_count,
     target_words,
 )
+from models.claims import Verdict
 
 TIMES: Mapping[Score, str] = {"steps_to_target": "steps", "seconds_to_target": "seconds"}
 """Scores for which a run has to meet a target, and in what they count."""
@@ -72,16 +73,6 @@ def judge(
         one = _judged(claim, result, holm_p, len(claims), statement, better)
         judged.append(one.model_copy(update={"sentence": _sentence(one, reverse)}))
     return judged
-
-
-def overall(judged: Sequence[JudgedClaim]) -> Verdict | None:
-    """Supported if every claim is, refuted if any is, else undecided; None without claims."""
-    verdicts = {one.verdict for one in judged}
-    if not verdicts:
-        return None
-    if verdicts == {"supported"}:
-        return "supported"
-    return "refuted" if "refuted" in verdicts else "undecided"
 
 
 def _judged(

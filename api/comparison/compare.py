@@ -6,12 +6,13 @@ from typing import Literal
 
 from api.comparison.align import Axis
 from api.comparison.cautions import cautions
-from api.comparison.claims import check_claims, judge, overall
+from api.comparison.claims import check_claims, judge
 from api.comparison.curves import curve
 from api.comparison.difference import spec_difference, spec_fields
 from api.comparison.groups import across_datasets
 from api.comparison.history import ComparisonError, JobHistory, check_jobs, labels
 from api.comparison.interquartile import interquartile
+from api.comparison.judge import overall
 from api.comparison.paired import paired_differences
 from api.comparison.profile import profile
 from api.comparison.ranking import ranking
@@ -82,7 +83,7 @@ def compare(
         table=list(rows.values()),
         paired=paired_differences(jobs, rows, names, reference, metric, better, confidence),
         claims=judged,
-        verdict=overall(judged),
+        verdict=overall([one.verdict for one in judged]) if judged else None,
         profile=None if target is None else profile(contenders, rows, time, better),
         interquartile=interquartile(contenders, rows, confidence),
         ranking=ranked,

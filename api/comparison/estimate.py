@@ -3,7 +3,7 @@
 from math import isfinite
 
 from api.comparison.intervals import MeanInterval
-from models.answers import Answer
+from models.claims import Interval
 
 
 def finite(value: float | None) -> float | None:
@@ -11,14 +11,8 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and isfinite(value) else None
 
 
-class Estimate(Answer):
-    """A mean over runs and its interval; null where too few runs say nothing."""
-
-    mean: float | None
-    lower: float | None
-    upper: float | None
-    n: int
-    """How many values stand behind it: runs, or seeds where the runs of a seed share their rows."""
+class Estimate(Interval):
+    """Over runs, or over seeds where the runs of a seed share their rows."""
 
     @classmethod
     def of(cls, interval: MeanInterval) -> "Estimate":

@@ -9,9 +9,9 @@ from api.comparison.estimate import Estimate
 from api.comparison.measured import JobTestScores, RunAnalysis
 from api.comparison.standings import InterquartileMean, Profile, Ranking
 from models.answers import Answer
+from models.claims import Verdict
 
 Score = Literal["steps_to_target", "seconds_to_target", "best", "last"]
-Verdict = Literal["supported", "refuted", "undecided"]
 Method = Literal["sign_flip", "sign_flip_monte_carlo", "sign_test", "nadeau_bengio", "welch", "none"]
 Unpaired = Literal["not_the_same_rows", "too_few_common_seeds"]
 

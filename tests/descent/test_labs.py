@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from api.comparison import judge
 from api.comparison.contest import Outcome
-from api.comparison.judge import Finding, Sample
+from api.comparison.finding import Finding, Sample
 from descent import Client, DescentError, documents, lab_runs, labs
 from descent.cli import app
 from descent.lab_results import LabResult

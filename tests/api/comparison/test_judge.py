@@ -11,8 +11,8 @@ from scipy import stats
 
 from api.comparison import judge
 from api.comparison.contest import WORSE_THAN_ANY, Outcome
+from api.comparison.finding import Finding, Sample
 from api.comparison.history import ComparisonError
-from api.comparison.judge import Finding, Sample
 from models.claims import Between, Close, Diagnosed, JudgedClaim, Less, TestScore
 from models.spec.job import JobSpec
 
