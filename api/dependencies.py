@@ -41,6 +41,13 @@ class Service:
     parsers: asyncio.Semaphore
     """Held by each upload while it is read."""
 
+    def forget_files(self, keys: Sequence[str]) -> None:
+        """Remove files that nothing names any more; where storage is away they stay, to be found as orphans."""
+        try:
+            self.storage.delete(keys)
+        except OSError as error:
+            log.warning("files.not_removed", keys=list(keys), error=type(error).__name__)
+
     def forget_metrics(self, run_ids: Sequence[str]) -> None:
         """Drop the live metrics of deleted runs; where Redis is away, they expire by themselves."""
         try:

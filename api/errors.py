@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from api.pointers import body_errors, parameter_errors
 from models.answers import Problem, ProblemError
-from models.lifecycle import IllegalAction
+from models.owner import IllegalAction
 from models.spec.plan import PlanError
 
 RETRY_AFTER_SECONDS = 2

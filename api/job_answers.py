@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from models import answers
-from models.lifecycle import CLAIMABLE, legal_actions
+from models.lifecycle import CLAIMABLE
+from models.owner import legal_actions
 from models.settings import Settings
 from models.spec.job import JobSpec
 from models.status import RunStatus, job_status

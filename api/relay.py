@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from models import analysing, lifecycle
+from models import analysing, crashes, lifecycle
 from models.database import Database
 from models.queue import wake
 from models.settings import Settings
@@ -116,15 +116,14 @@ class Relay:
 
     def _return_lost_runs(self) -> None:
         with self._database.read() as session:
-            rows = session.execute(select(Run.id, Run.attempt, Run.heartbeat, Run.crashes).where(Run.status.in_(LIVE)))
-            live = {(row.id, row.attempt): row for row in rows}
-        for run_id, attempt in self._runs.still({key: row.heartbeat for key, row in live.items()}):
+            rows = session.execute(select(Run.id, Run.attempt, Run.heartbeat).where(Run.status.in_(LIVE)))
+            heartbeats = {(row.id, row.attempt): row.heartbeat for row in rows}
+        for run_id, attempt in self._runs.still(heartbeats):
             with self._database.write() as session:
-                crashes = live[run_id, attempt].crashes
-                status = lifecycle.return_lost(session, run_id, attempt, crashes)
+                status = crashes.return_lost(session, run_id, attempt)
             if status is not None:
                 self.lost_runs += 1
-                log.warning("run.lost", run_id=run_id, attempt=attempt, crashes=crashes + 1, status=status)
+                log.warning("run.lost", run_id=run_id, attempt=attempt, status=status)
 
     def _forget_lost_workers(self) -> None:
         with self._database.read() as session:

@@ -24,7 +24,7 @@ from models.reading import read
 from models.spec.job import JobSpec
 from models.spec.uploads import Uploaded
 from models.stored import Description
-from worker.training.boundary import Ending, Leave, Mode
+from worker.training.boundary import Ending, Leave, Mode, Saved
 from worker.training.loop import train
 from worker.training.randomness import Member
 from worker.training.stored import StoredData
@@ -59,6 +59,9 @@ class Clock:
 
     def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
         raise AssertionError((row, step, content))
+
+    def saved(self, rows: Sequence[int], saved: Saved) -> None:
+        raise AssertionError(f"nothing was to be saved: {rows}, step {saved.step}")
 
     def ended(self, row: int, ending: Ending) -> None:
         assert ending.weights is not None, f"run {row} ended as {ending.result}"

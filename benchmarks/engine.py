@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.jax_peer import JaxProgram, has_jax
 from benchmarks.peers import Problem, bare_loop, data_loader_loop, has_lightning, lightning_trainer
 from models.spec.job import JobSpec
-from worker.training.boundary import Ending, Leave, Mode
+from worker.training.boundary import Ending, Leave, Mode, Saved
 from worker.training.loop import train
 from worker.training.randomness import Member
 
@@ -126,6 +126,9 @@ class Listener:
 
     def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
         raise AssertionError(f"no snapshot was asked for: {row}, {step}, {content}")
+
+    def saved(self, rows: Sequence[int], saved: Saved) -> None:
+        raise AssertionError(f"nothing was to be saved: {rows}, step {saved.step}")
 
     def ended(self, row: int, ending: Ending) -> None:
         assert ending.weights is not None, f"run {row} ended as {ending.result}"

@@ -18,6 +18,7 @@ from descent.transport import Transport
 from descent.uploading import Uploading
 from models.answers import (
     Artifact,
+    Checkpoint,
     ComponentChoice,
     Experiment,
     Health,
@@ -135,8 +136,31 @@ class Client(Uploading, Measuring):
     def cancel(self, job: str | Job) -> Job:
         return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/cancel")
 
+    def pause(self, job: str | Job) -> Job:
+        """Let a job's runs rest: what trains is saved and leaves its worker within about two seconds."""
+        return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/pause")
+
+    def resume(self, job: str | Job) -> Job:
+        """Let a paused job's runs go on from where they were saved."""
+        return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/resume")
+
+    def extend(
+        self, job: Job, *, steps: int | None = None, epochs: int | None = None, max_seconds: float | None = None
+    ) -> Job:
+        """Let an ended job go on under a larger budget, in steps or epochs, as if it had been its first.
+
+        With `max_seconds` alone, only the limit of its runs' training time changes, which may be done at any time.
+        """
+        kept = job.spec.budget
+        if steps is None and epochs is None:
+            steps, epochs = kept.steps, kept.epochs
+        limit = kept.max_seconds if max_seconds is None else max_seconds
+        asked = {"steps": steps, "epochs": epochs, "max_seconds": limit}
+        budget = {name: value for name, value in asked.items() if value is not None}
+        return self._ask(Job, "PATCH", f"/v1/jobs/{id_of(job)}", body={"budget": budget})
+
     def retry(self, job: str | Job) -> Job:
-        """Queue a job's failed and cancelled runs again."""
+        """Queue a job's failed and cancelled runs again; they go on from their last checkpoints."""
         return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/retry")
 
     def delete(self, job: str | Job) -> None:
@@ -194,6 +218,10 @@ class Client(Uploading, Measuring):
 
     def snapshots(self, run: str | Run) -> list[Snapshot]:
         return list(self._pages(Snapshot, f"/v1/runs/{id_of(run)}/snapshots", []))
+
+    def checkpoints(self, run: str | Run) -> list[Checkpoint]:
+        """From where a run can go on, the newest first."""
+        return list(self._pages(Checkpoint, f"/v1/runs/{id_of(run)}/checkpoints", []))
 
     def artifacts(self, run: str | Run) -> list[Artifact]:
         return list(self._pages(Artifact, f"/v1/runs/{id_of(run)}/artifacts", []))

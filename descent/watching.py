@@ -28,6 +28,8 @@ CELL_WIDTH = 38
 STYLES = {
     RunStatus.QUEUED: "dim",
     RunStatus.RUNNING: "cyan",
+    RunStatus.PAUSING: "blue",
+    RunStatus.PAUSED: "blue",
     RunStatus.CANCELLING: "yellow",
     RunStatus.SUCCEEDED: "green",
     RunStatus.FAILED: "red",

@@ -213,6 +213,17 @@ class Snapshot(Answer):
     content: dict[str, Any]
 
 
+class Checkpoint(Answer):
+    """From where a run can go on as if it had never stopped."""
+
+    id: str
+    step: int
+    size: int
+    """Bytes of the file, in which other runs of the cohort may stand, too."""
+    sha256: str
+    created_at: datetime
+
+
 class Artifact(Answer):
     id: str
     run_id: str

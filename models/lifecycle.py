@@ -1,10 +1,10 @@
-"""Every change of a run's status, as compare-and-set.
+"""What workers do to runs: claim, hold, finish, give back. Every change of a status is a compare-and-set.
 
 A change names the status and attempt that it expects; where no row matches, somebody else was first and nothing
 happens. `attempt` is the fencing token: a worker that lost its run cannot write over its successor.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -13,70 +13,14 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, u
 from sqlalchemy.orm import Session, aliased
 
 from models.spec.job import JobSpec
-from models.spec.plan import Plan
 from models.status import LIVE, TRANSITIONS, RunStatus, StatusReason
-from models.tables import Artifact, Cohort, Job, MetricSegment, Run, Snapshot, Worker, new_id, now
+from models.tables import Cohort, Job, MetricSegment, Run, Snapshot, Worker, new_id, now
 
 MAX_CRASHES = 3
-"""How often a run is trained again after its worker vanished."""
+"""How often in a row, without a checkpoint in between, a run is trained on after its worker vanished."""
 
 CLAIMABLE = {device: ("auto", device) for device in ("cpu", "cuda", "mps")}
 """Which wishes a worker of each device can serve."""
-
-
-class IllegalAction(Exception):
-    """The job's status does not allow this action; `legal` lists what it does allow."""
-
-    def __init__(self, message: str, legal: Sequence[str]) -> None:
-        super().__init__(message)
-        self.legal = list(legal)
-
-
-def submit(
-    session: Session, spec: JobSpec, plan: Plan, *, sweep_id: str | None = None, dataset_id: str | None = None
-) -> Job:
-    """Store a job and its runs as queued. The queued row itself is the outbox: the relay sees it and wakes workers."""
-    moment = now()
-    job = Job(
-        id=new_id("job"),
-        name=spec.name,
-        experiment=spec.experiment,
-        tags=list(spec.tags),
-        notes=spec.notes,
-        priority=spec.priority,
-        spec=spec.model_dump(mode="json"),
-        spec_hash=spec.spec_hash,
-        sweep_id=sweep_id,
-        dataset_id=dataset_id,
-        created_at=moment,
-        version=1,
-    )
-    cohort_key = spec.cohort_key
-    # Born in the same millisecond: sorted, so that they wait in the order of their seeds.
-    ids = sorted(new_id("run") for _ in spec.runs)
-    chained = spec.evaluation.one_after_another
-    job.runs = [
-        Run(
-            id=ids[position],
-            position=position,
-            seed=seed,
-            member=member,
-            waits_for=ids[position - 1] if chained and member else None,
-            device=spec.device,
-            priority=spec.priority,
-            cohort_key=cohort_key,
-            status=RunStatus.QUEUED,
-            attempt=0,
-            crashes=0,
-            heartbeat=0,
-            queued_at=moment,
-            step=0,
-            total_steps=plan.steps,
-        )
-        for position, (seed, member) in enumerate(spec.runs)
-    ]
-    session.add(job)
-    return job
 
 
 def ready() -> ColumnElement[bool]:
@@ -103,10 +47,12 @@ class ClaimedRun:
 
 @dataclass(frozen=True)
 class Claim:
-    """The runs that will train together."""
+    """The runs that will train together, all from the same step on."""
 
     cohort_id: str
     runs: tuple[ClaimedRun, ...]
+    resume_step: int = 0
+    """0: they begin."""
 
 
 def claim(
@@ -114,9 +60,10 @@ def claim(
 ) -> Claim | None:
     """Take the head of the queue and the runs that can share its cohort.
 
-    The head is the run of highest priority, then of greatest age. Runs compatible with it join across jobs, in the
-    same order, until there are `limit(spec)` of them. With `fewest`, idle workers of this device are left their share,
-    as long as every cohort has so many runs. What they wrote under an earlier attempt is superseded.
+    The head is the run of highest priority, then of greatest age. Runs compatible with it and saved at the same step
+    join across jobs, in the same order, until there are `limit(spec)` of them, or as many as the run may have company
+    since a cohort of it broke down. With `fewest`, idle workers of this device are left their share, as long as every
+    cohort has so many runs. What they wrote under earlier attempts, past the step from which they go on, is superseded.
 
     Returns:
         The claim, or None where nothing waits for this device.
@@ -129,10 +76,13 @@ def claim(
         return None
     specs: dict[str, JobSpec] = {head.job_id: _spec_of(session, head.job_id)}
     size = max(1, limit(specs[head.job_id]))
+    if head.most_together is not None:
+        size = min(size, head.most_together)
+    fitting = _fits(head)
     if fewest is not None and size > fewest:
-        size = max(fewest, _share(session, worker_id, device, head.cohort_key, size))
+        size = max(fewest, _share(session, worker_id, device, fitting, size))
     companions = session.scalars(
-        waiting.where(Run.cohort_key == head.cohort_key, Run.id != head.id)
+        waiting.where(fitting, Run.id != head.id)
         .order_by(*order)
         .limit(size - 1)
         .with_for_update(skip_locked=True, of=Run)
@@ -141,12 +91,19 @@ def claim(
     for run in companions:
         if run.job_id not in specs:
             specs[run.job_id] = _spec_of(session, run.job_id)
-    cohort = Cohort(id=new_id("cohort"), worker_id=worker_id, size=len(runs), created_at=now())
+    begins = head.resume_step
+    cohort = Cohort(
+        id=new_id("cohort"), worker_id=worker_id, size=len(runs), from_step=begins, created_at=now(), provenance=None
+    )
     session.add(cohort)
     session.flush()
     ids = [run.id for run in runs]
-    session.execute(delete(MetricSegment).where(MetricSegment.run_id.in_(ids)))
-    session.execute(delete(Snapshot).where(Snapshot.run_id.in_(ids)))
+    if begins == 0:
+        session.execute(delete(MetricSegment).where(MetricSegment.run_id.in_(ids)))
+        session.execute(delete(Snapshot).where(Snapshot.run_id.in_(ids)))
+    else:
+        # Points past the step stay: the first chunk of this attempt voids them for every reader.
+        session.execute(delete(Snapshot).where(Snapshot.run_id.in_(ids), Snapshot.step > begins))
     for run in runs:
         run.status = RunStatus.RUNNING
         run.status_reason = run.status_detail = None
@@ -154,21 +111,29 @@ def claim(
         run.heartbeat = 0
         run.worker_id, run.cohort_id = worker_id, cohort.id
         run.started_at = cohort.created_at
-        run.step, run.summary, run.train_seconds = 0, None, None
-    return Claim(
-        cohort.id, tuple(ClaimedRun(r.id, r.seed, r.attempt, specs[r.job_id], r.job_id, r.member) for r in runs)
+        run.step, run.summary, run.train_seconds = begins, None, None
+    claimed = tuple(ClaimedRun(r.id, r.seed, r.attempt, specs[r.job_id], r.job_id, r.member) for r in runs)
+    return Claim(cohort.id, claimed, begins)
+
+
+def _fits(head: Run) -> ColumnElement[bool]:
+    """Of a run: it can share a cohort with this one."""
+    return and_(
+        Run.cohort_key == head.cohort_key,
+        Run.resume_step == head.resume_step,
+        Run.most_together.is_not_distinct_from(head.most_together),
     )
 
 
-def _share(session: Session, worker_id: str, device: str, cohort_key: str, most: int) -> int:
+def _share(session: Session, worker_id: str, device: str, fitting: ColumnElement[bool], most: int) -> int:
     """How many of the waiting runs that fit together each idle worker would get, this one included; at most `most`."""
     others = select(func.count()).where(Worker.device == device, Worker.id != worker_id, ~Worker.busy)
     idle = 1 + session.scalars(others).one()
     if idle == 1:
         return most
-    fitting = select(Run.id).where(ready(), Run.device.in_(CLAIMABLE[device]), Run.cohort_key == cohort_key)
+    company = select(Run.id).where(ready(), Run.device.in_(CLAIMABLE[device]), fitting)
     # Counted no further than it matters: a sweep may have left thousands.
-    waiting = select(func.count()).select_from(fitting.limit(most * idle).subquery())
+    waiting = select(func.count()).select_from(company.limit(most * idle).subquery())
     return ceil(session.scalars(waiting).one() / idle)
 
 
@@ -177,7 +142,7 @@ def _spec_of(session: Session, job_id: str) -> JobSpec:
 
 
 def held(session: Session, cohort_id: str) -> dict[str, RunStatus]:
-    """The runs that this cohort still holds, and whether each is to go on or to be cancelled.
+    """The runs that this cohort still holds, and whether each is to go on, to pause or to be cancelled.
 
     Inside `write()` the rows stay locked until the transaction ends, so what is written after this is fenced.
     A run that went to another worker has another cohort, and is absent here.
@@ -216,7 +181,7 @@ def finish(
 ) -> bool:
     """Write a run's ending. False where this attempt no longer holds the run."""
     assert status.is_terminal
-    moved = _move(
+    moved = move(
         session,
         run_id,
         attempt,
@@ -230,144 +195,35 @@ def finish(
         finished_at=now(),
     )
     if moved and status is RunStatus.FAILED:
-        _fail_followers(session, run_id)
+        fail_followers(session, run_id)
     return moved
 
 
-def release(session: Session, run_id: str, attempt: int) -> bool:
-    """Give a run back in good order: its worker is going away, and that is nobody's fault."""
-    values = {
-        "status_reason": StatusReason.WORKER_DRAINED,
-        "cohort_id": None,
-        "worker_id": None,
-        "queued_at": now(),
-    }
-    released = _move(session, run_id, attempt, {RunStatus.RUNNING}, status=RunStatus.QUEUED, **values)
-    return released or _cancelled_at_last(session, run_id, attempt)
-
-
-# ── the relay's side ─────────────────────────────────────────────────────────────────────────────
-
-
-def return_lost(session: Session, run_id: str, attempt: int, crashes: int) -> RunStatus | None:
-    """Take a run from a worker that no longer renews it.
+def release(session: Session, run_id: str, attempt: int) -> RunStatus | None:
+    """Give a run back in good order: to the queue as its worker is going away, or to its owner who asked for it.
 
     Returns:
-        The run's new status, or None where it had moved on by itself.
+        The run's new status, or None where this attempt no longer holds the run.
 
     """
-    if _cancelled_at_last(session, run_id, attempt):
+    again = {"status_reason": StatusReason.WORKER_DRAINED, "queued_at": now()}
+    return give_up(session, run_id, attempt, RunStatus.QUEUED, **again)
+
+
+def give_up(session: Session, run_id: str, attempt: int, otherwise: RunStatus, **values: Any) -> RunStatus | None:
+    """Take a run from its worker: cancelled or paused at last where its owner wants that, else as told."""
+    away = {"cohort_id": None, "worker_id": None}
+    ended = {"status": RunStatus.CANCELLED, "finished_at": now(), "worker_id": None}
+    if move(session, run_id, attempt, {RunStatus.CANCELLING}, **ended):
         return RunStatus.CANCELLED
-    values: dict[str, Any] = {
-        "status_reason": StatusReason.WORKER_LOST,
-        "crashes": crashes + 1,
-        "worker_id": None,
-    }
-    if crashes < MAX_CRASHES:
-        status = RunStatus.QUEUED
-        values |= {"cohort_id": None, "queued_at": now()}
-    else:
-        status = RunStatus.FAILED
-        values |= {
-            "finished_at": now(),
-            "status_detail": f"the worker vanished {crashes + 1} times while training this run",
-        }
-    moved = _move(session, run_id, attempt, {RunStatus.RUNNING}, status=status, **values)
-    if moved and status is RunStatus.FAILED:
-        _fail_followers(session, run_id)
-    return status if moved else None
+    if move(session, run_id, attempt, {RunStatus.PAUSING}, status=RunStatus.PAUSED, **away):
+        return RunStatus.PAUSED
+    if otherwise is RunStatus.QUEUED:
+        values |= away
+    return otherwise if move(session, run_id, attempt, {RunStatus.RUNNING}, status=otherwise, **values) else None
 
 
-# ── the owner's side ─────────────────────────────────────────────────────────────────────────────
-
-
-def legal_actions(statuses: Sequence[RunStatus]) -> list[str]:
-    """What can be done to a job whose runs have these statuses."""
-    actions = []
-    if any(s in (RunStatus.QUEUED, RunStatus.RUNNING) for s in statuses):
-        actions.append("cancel")
-    if any(s in (RunStatus.FAILED, RunStatus.CANCELLED) for s in statuses):
-        actions.append("retry")
-    if all(s.is_terminal for s in statuses):
-        actions.append("delete")
-    return actions
-
-
-def cancel(session: Session, job_id: str) -> None:
-    """Cancel what waits now, and ask the workers to let go of what trains.
-
-    Raises:
-        IllegalAction: if every run has ended already.
-
-    """
-    statuses = _statuses(session, job_id)
-    if "cancel" not in legal_actions(statuses) and RunStatus.CANCELLING not in statuses:
-        raise IllegalAction("every run of this job has ended: there is nothing to cancel", legal_actions(statuses))
-    reason = {"status_reason": StatusReason.CANCELLED_BY_USER}
-    for before, values in (
-        (RunStatus.QUEUED, reason | {"status": RunStatus.CANCELLED, "finished_at": now()}),
-        (RunStatus.RUNNING, reason | {"status": RunStatus.CANCELLING}),
-    ):
-        session.execute(
-            update(Run)
-            .where(Run.job_id == job_id, Run.status == before)
-            .values(**values)
-            .execution_options(synchronize_session=False)
-        )
-
-
-def retry(session: Session, job_id: str) -> None:
-    """Queue the failed and cancelled runs of a job again.
-
-    Raises:
-        IllegalAction: if none of its runs failed or was cancelled.
-
-    """
-    statuses = _statuses(session, job_id)
-    if "retry" not in (legal := legal_actions(statuses)):
-        raise IllegalAction("no run of this job failed or was cancelled: there is nothing to retry", legal)
-    session.execute(
-        update(Run)
-        .where(Run.job_id == job_id, Run.status.in_((RunStatus.FAILED, RunStatus.CANCELLED)))
-        .values(
-            status=RunStatus.QUEUED,
-            status_reason=None,
-            status_detail=None,
-            crashes=0,
-            cohort_id=None,
-            worker_id=None,
-            queued_at=now(),
-            started_at=None,
-            finished_at=None,
-        )
-        .execution_options(synchronize_session=False)
-    )
-
-
-def delete_job(session: Session, job_id: str) -> list[str]:
-    """Delete a job with its runs and histories.
-
-    Returns:
-        The storage keys of its artifacts, whose bytes are now nobody's.
-
-    Raises:
-        IllegalAction: while a run of it waits or trains.
-
-    """
-    statuses = _statuses(session, job_id)
-    if "delete" not in (legal := legal_actions(statuses)):
-        raise IllegalAction("this job is still under way: cancel it first", legal)
-    keys = session.scalars(select(Artifact.storage_key).join(Run).where(Run.job_id == job_id)).all()
-    session.execute(delete(Job).where(Job.id == job_id))
-    return list(keys)
-
-
-def _statuses(session: Session, job_id: str) -> list[RunStatus]:
-    rows = session.scalars(select(Run.status).where(Run.job_id == job_id).order_by(Run.id).with_for_update())
-    return [RunStatus(status) for status in rows]
-
-
-def _fail_followers(session: Session, run_id: str) -> None:
+def fail_followers(session: Session, run_id: str) -> None:
     """End the runs that could only have gone on from this one."""
     failed = session.execute(select(Run.job_id, Run.seed, Run.member).where(Run.id == run_id)).one()
     session.execute(
@@ -377,7 +233,7 @@ def _fail_followers(session: Session, run_id: str) -> None:
             Run.seed == failed.seed,
             Run.member > failed.member,
             Run.waits_for.is_not(None),
-            Run.status == RunStatus.QUEUED,
+            Run.status.in_((RunStatus.QUEUED, RunStatus.PAUSED)),
         )
         .values(
             status=RunStatus.FAILED,
@@ -389,22 +245,10 @@ def _fail_followers(session: Session, run_id: str) -> None:
     )
 
 
-def _cancelled_at_last(session: Session, run_id: str, attempt: int) -> bool:
-    """A run that was to be cancelled when its worker went away is cancelled, not trained again."""
-    return _move(
-        session,
-        run_id,
-        attempt,
-        {RunStatus.CANCELLING},
-        status=RunStatus.CANCELLED,
-        finished_at=now(),
-        worker_id=None,
-    )
-
-
-def _move(
+def move(
     session: Session, run_id: str, attempt: int, before: frozenset[RunStatus] | set[RunStatus], **values: Any
 ) -> bool:
+    """The compare-and-set. False where the run has another attempt or status by now."""
     result = session.execute(
         update(Run)
         .where(Run.id == run_id, Run.attempt == attempt, Run.status.in_(before))

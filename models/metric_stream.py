@@ -250,6 +250,12 @@ def publish(
             raise answer
 
 
+def fall_silent(client: "redis.Redis", run_ids: Sequence[str]) -> None:
+    """Speak no longer for runs that were given back: whoever wants to know how they are asks SQL."""
+    if run_ids:
+        client.delete(*map(_state_key, run_ids))
+
+
 def forget(client: "redis.Redis", run_ids: Sequence[str]) -> None:
     """Drop the live metrics of deleted runs."""
     if run_ids:

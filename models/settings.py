@@ -92,6 +92,30 @@ class Settings(BaseSettings):
     """How often a worker renews its hold on its runs."""
     lease_seconds: float = Field(30.0, gt=0)
     """A run whose heartbeat stands still for this long goes back to the queue."""
+    drain_seconds: float = Field(25.0, gt=0)
+    """How long a worker that was asked to stop takes to save what it trains; what is not saved then goes on from its
+    last checkpoint elsewhere."""
+    stall_seconds: float = Field(45.0, gt=0)
+    """A training process whose runs report nothing for this long, and for as long as their largest step may take, is
+    ended."""
+    storage_patience_seconds: float = Field(60.0, gt=0)
+    """How long a worker tries to store what an ended run leaves before the run fails."""
+
+    checkpoint_seconds: float = Field(30.0, gt=0)
+    """How often a cohort in training is saved."""
+    checkpoint_steps: int = Field(0, ge=0)
+    """Saved after so many steps, too; 0: by time alone."""
+    kept_checkpoints: int = Field(2, ge=1)
+    """Checkpoints that a run keeps while it has not ended: the newest ones."""
+    final_checkpoint_days: float = Field(7.0, ge=0)
+    """How long an ended run keeps its checkpoints, from which a larger budget lets it go on."""
+    history_days: float = Field(0.0, ge=0)
+    """How long the points and snapshots of an ended run are kept; 0: for good."""
+    artifact_days: float = Field(0.0, ge=0)
+    """How long the weights and predictions of an ended run are kept; 0: for good."""
+    orphan_hours: float = Field(24.0, gt=0)
+    """Files in storage that nothing names go once they are this old: a younger one may be about to be named."""
+
     stream_seconds: float = Field(24 * 3600.0, gt=0)
     """How long a finished run's live metrics stay in Redis; the history in SQL stays for good."""
 

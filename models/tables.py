@@ -156,7 +156,11 @@ class Run(Table):
     status_detail: Mapped[str | None]
     attempt: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
-    """Attempts that ended with their worker vanishing; drains and cancellations do not count."""
+    """Attempts since the last checkpoint that ended with their worker vanishing; drains and pauses do not count."""
+    most_together: Mapped[int | None]
+    """How many runs its next cohort may have, since one broke down; None: as many as pay."""
+    resume_step: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The step of its newest checkpoint, from which it goes on; 0: from the beginning. Runs of one cohort share it."""
     heartbeat: Mapped[int] = mapped_column(default=0)
     worker_id: Mapped[str | None] = mapped_column(String(40))
     cohort_id: Mapped[str | None] = mapped_column(ForeignKey("cohorts.id"))
@@ -180,9 +184,37 @@ class Cohort(Table):
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     worker_id: Mapped[str] = mapped_column(String(40))
     size: Mapped[int]
+    from_step: Mapped[int] = mapped_column(default=0, server_default="0")
+    """The step of the checkpoint that its runs went on from; 0: they began."""
     created_at: Mapped[datetime]
     provenance: Mapped[dict[str, Any] | None]
     """Device, threads, versions, eager or compiled: what the bits depend on."""
+
+
+class Checkpoint(Table):
+    """A file with all that some runs of a cohort need to go on after a step; each has a row in its tensors."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (Index("checkpoints_by_age", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    step: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    storage_key: Mapped[str] = mapped_column(String(300))
+    created_at: Mapped[datetime]
+
+
+class CheckpointRow(Table):
+    """That a run can go on from a checkpoint. A checkpoint without rows is of no use to anybody."""
+
+    __tablename__ = "checkpoint_rows"
+    __table_args__ = (Index("checkpoint_rows_by_checkpoint", "checkpoint_id"),)
+
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    checkpoint_id: Mapped[str] = mapped_column(ForeignKey("checkpoints.id", ondelete="CASCADE"), primary_key=True)
+    row: Mapped[int]
+    """Its place in the tensors."""
 
 
 class MetricSegment(Table):

@@ -1,14 +1,15 @@
 """Writes down what a cohort reports: to Redis within a fraction of a second, to SQL in segments, endings at once.
 
-The engine's thread only appends to an inbox. A thread of the recorder's own packs, publishes, saves, renews the lease
-and looks for cancellations, so that training never waits for a disk or a network.
+The engine's thread only appends to an inbox. A thread of the recorder's own packs, publishes, saves, renews the lease,
+looks for what owners want, and ends what hangs, so that training never waits for a disk or a network.
 """
 
-import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,26 +17,28 @@ import numpy as np
 import redis
 import structlog
 from numpy.typing import NDArray
-from sqlalchemy import update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models import analysing, lifecycle
+from models import analysing, checkpoints, crashes, lifecycle
 from models.database import Database
 from models.lifecycle import Claim
-from models.metric_stream import LiveState, publish
+from models.metric_stream import LiveState, fall_silent, publish
 from models.settings import Settings
-from models.status import RunStatus
+from models.status import RunStatus, StatusReason
 from models.storage import Storage
-from models.tables import DATASET, PREDICTIONS, WEIGHTS, Cohort, MetricSegment, Run, Snapshot
-from worker import artifacts
+from models.tables import Artifact, Cohort, MetricSegment, Run, Snapshot
 from worker.run_record import Packed, RunRecord
-from worker.training.boundary import Ending, Leave, Mode
+from worker.stowage import Stowage, Stowed
+from worker.training.boundary import Ending, Leave, Mode, Saved
 
 PUBLISH_SECONDS = 0.2
 SAVE_SECONDS = 2.0
 DIRECTIVES_SECONDS = 0.5
 REDIS_PAUSE_SECONDS = 2.0
+
+_WISHES = {RunStatus.CANCELLING: Leave.CANCELLED, RunStatus.PAUSING: Leave.PAUSED}
 
 log = structlog.get_logger()
 
@@ -49,11 +52,34 @@ class _Chore:
     due: float
 
 
+@dataclass
+class _Batch:
+    """What one transaction writes."""
+
+    rows: list[RunRecord]
+    ready: list[bool]
+    """Whether all that a run's ending needs is at hand."""
+    chunks: list[list[Packed]]
+    snapshots: list[list[tuple[int, dict[str, Any]]]]
+    stowed: list[Stowed]
+    breakdown: "tuple[StatusReason, str] | None"
+    outcome: dict[str, RunStatus] = field(default_factory=dict)
+    """The status of every run that ended or was given back."""
+    unneeded: list[str] = field(default_factory=list)
+    """Files that nobody needs once this is committed."""
+
+
+def end_this_process() -> None:
+    """A process in which something hangs cannot be ended by asking it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 class Recorder:
     """Hears one cohort from its first step to its last ending.
 
     Use it as a context manager around the training; leaving the block waits until every ending is written. An exception
-    in the block becomes the ending of every run that was still in training, and goes no further.
+    in the block breaks the cohort down (see `models.crashes`), and goes no further. A block that reports nothing for
+    `stall_seconds` ends with its process.
     """
 
     def __init__(
@@ -64,26 +90,38 @@ class Recorder:
         storage: Storage,
         config: Settings,
         draining: Callable[[], bool],
+        *,
+        summaries: Sequence[Mapping[str, Any]] | None = None,
+        stall_seconds: float | None = None,
+        beat: Callable[[], None] = lambda: None,
+        end_process: Callable[[], None] = end_this_process,
     ) -> None:
+        """`summaries` are what the histories of resumed runs come to so far; `beat` is called while all is well."""
         self._claim = claim
-        self._rows = [RunRecord(run) for run in claim.runs]
+        told = summaries or [{}] * len(claim.runs)
+        self._rows = [RunRecord.of(run, claim.resume_step, one) for run, one in zip(claim.runs, told, strict=True)]
         self._database = database
         self._redis = client
-        self._storage = storage
         self._config = config
         self._draining = draining
+        self._stall_seconds = stall_seconds or config.stall_seconds
+        self._beat = beat
+        self._end_process = end_process
         self._lock = threading.Lock()
         self._directives: dict[int, Leave] = {}
         self._wake = threading.Event()
+        self._stowage = Stowage(storage, claim.cohort_id, config.storage_patience_seconds, self._wake.set)
         self._heard = False
+        self._heard_at = self._renewed = time.monotonic()
         self._mode: Mode | None = None
-        self._renewed = time.monotonic()
+        self._breakdown: tuple[StatusReason, str] | None = None
         self._redis_silent_until = 0.0
         self._thread = threading.Thread(target=self._serve, name="recorder", daemon=True)
 
     # ── the engine's side ────────────────────────────────────────────────────────────────────────
 
     def mode(self, mode: Mode) -> None:
+        self._heard_at = time.monotonic()
         if mode.compiled or mode.reason:  # nothing to add to what the claim recorded otherwise
             self._mode = mode
 
@@ -100,12 +138,17 @@ class Recorder:
         with self._lock:
             self._rows[row].snapshots.append((step, content))
 
+    def saved(self, rows: Sequence[int], saved: Saved) -> None:
+        with self._lock:
+            self._stowage.save([self._rows[row] for row in rows], saved)
+
     def ended(self, row: int, ending: Ending) -> None:
         with self._lock:
             self._rows[row].ending = ending
         self._wake.set()
 
     def directives(self) -> Mapping[int, Leave]:
+        self._heard_at = time.monotonic()
         if self._draining():
             return dict.fromkeys(range(len(self._rows)), Leave.RELEASED) | self._directives
         return self._directives
@@ -120,13 +163,19 @@ class Recorder:
         if error is not None:
             log.error("cohort.failed", cohort_id=self._claim.cohort_id, exc_info=error)
             with self._lock:
-                for row in self._rows:
-                    if row.ending is None:
-                        row.ending = Ending(Leave.RELEASED, row.step, 0.0, None)
-                        row.failure = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else None
+                if isinstance(error, Exception):
+                    self._breakdown = reason_of(error), f"{type(error).__name__}: {error}"
+                else:
+                    self._give_back_the_rest()
         self._wake.set()
         self._thread.join()
+        self._stowage.close()
         return isinstance(error, Exception)
+
+    def _give_back_the_rest(self) -> None:
+        for row in self._rows:
+            if row.ending is None:
+                row.ending = Ending(Leave.RELEASED, row.step, 0.0, None)
 
     # ── the recorder's own thread ────────────────────────────────────────────────────────────────
 
@@ -141,33 +190,45 @@ class Recorder:
         while not all(row.done for row in self._rows):
             self._wake.wait(PUBLISH_SECONDS)
             self._wake.clear()
+            self._beat()
+            self._notice_a_stall()
             try:
                 for chore in chores:
                     if time.monotonic() >= chore.due:
                         chore.do()
                         chore.due = time.monotonic() + chore.every_seconds
-                if any(row.ending and not row.done for row in self._rows):
+                if self._breakdown or any(row.ending and not row.done for row in self._rows) or self._stowage.arrived():
                     self._save()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("recorder.retrying", error=f"{type(error).__name__}: {error}".splitlines()[0])
                 time.sleep(DIRECTIVES_SECONDS)
             if time.monotonic() - self._renewed > self._config.lease_seconds * 25 / 30:
                 self._let_go()
+        if self._breakdown and self._breakdown[0] is StatusReason.HUNG:
+            self._end_process()
+
+    def _notice_a_stall(self) -> None:
+        silent = time.monotonic() - self._heard_at
+        if silent > self._stall_seconds and self._breakdown is None and any(not row.ending for row in self._rows):
+            log.error("cohort.hung", cohort_id=self._claim.cohort_id, silent_seconds=round(silent))
+            self._breakdown = StatusReason.HUNG, f"nothing was heard of it for {silent:.0f} s"
 
     def _publish(self) -> None:
         with self._lock:
             live = [row for row in self._rows if not row.done and row.ending is None]
-            packed = [row.pack() for row in live if row.columns]
-            cancelled = {row for row, leave in self._directives.items() if leave is Leave.CANCELLED}
-            states = {
-                row.run.id: LiveState(RunStatus.CANCELLING if position in cancelled else RunStatus.RUNNING, row.step)
-                for position, row in enumerate(self._rows)
-                if row in live
-            }
-        self._send(packed, states)
+            for row in live:
+                if row.columns:
+                    row.pack()
+            wishes = {self._rows[row].run.id: leave for row, leave in self._directives.items()}
+            states = {row.run.id: LiveState(_live_status(wishes.get(row.run.id)), row.step) for row in live}
+        self._send(states)
 
-    def _send(self, packed: Sequence[Packed], states: Mapping[str, LiveState]) -> None:
+    def _send(self, states: Mapping[str, LiveState], silent: Sequence[str] = ()) -> None:
         """Publish what can be published: a Redis that is away costs nothing but liveness, SQL has every point."""
+        with self._lock:
+            packed = [chunk for row in self._rows for chunk in row.unsent]
+            for row in self._rows:
+                row.unsent = []
         if time.monotonic() < self._redis_silent_until:
             return
         try:
@@ -178,45 +239,76 @@ class Recorder:
                 stream_seconds=self._config.stream_seconds,
                 state_seconds=self._config.lease_seconds,
             )
+            fall_silent(self._redis, silent)
         except redis.RedisError as error:
             log.warning("recorder.redis_away", error=type(error).__name__)
             self._redis_silent_until = time.monotonic() + REDIS_PAUSE_SECONDS
 
     def _save(self) -> None:
-        """Write chunks, snapshots and endings in one transaction, for the runs that are still held."""
-        with self._lock:
-            rows = [row for row in self._rows if not row.done]
-            for row in rows:
-                if row.last_chunk is None and (status := row.status()):
-                    row.last_chunk = row.pack(end=status[0])
-            chunks = [list(row.unsaved) for row in rows]
-            snapshots = [list(row.snapshots) for row in rows]
-            ending = [row.ending is not None for row in rows]
-        for row in rows:
-            self._store_files(row)
+        """Write chunks, snapshots, checkpoints and endings in one transaction, for the runs that are still held."""
+        batch = self._gather()
         with self._database.write() as session:
             held = lifecycle.held(session, self._claim.cohort_id)
-            ours = [row.run.id in held for row in rows]
+            ours = [row.run.id in held for row in batch.rows]
             if self._mode is not None and any(ours):
                 self._write_mode(session, self._mode)
-            for row, mine, unsaved, predicted, last in zip(rows, ours, chunks, snapshots, ending, strict=True):
+            for row, mine, unsaved, predicted in zip(batch.rows, ours, batch.chunks, batch.snapshots, strict=True):
                 if mine:
                     self._write_history(session, row, unsaved, predicted)
-                    if last:
-                        self._write_ending(session, row)
+            for stowed in batch.stowed:
+                ids = [row.run.id for row in stowed.rows]
+                batch.unneeded += checkpoints.point(
+                    session,
+                    self._claim.cohort_id,
+                    stowed.step,
+                    stowed.file.result(),
+                    ids,
+                    self._config.kept_checkpoints,
+                )
+            for row, mine, ready in zip(batch.rows, ours, batch.ready, strict=True):
+                if mine and ready:
+                    self._write_ending(session, row, batch)
+            if batch.breakdown:
+                batch.outcome |= crashes.break_down(session, self._claim.cohort_id, *batch.breakdown)
+        self._settle(batch, ours)
+
+    def _gather(self) -> _Batch:
+        with self._lock:
+            rows = [row for row in self._rows if not row.done]
+            stowed = self._stowage.arrived()
+            ready = [self._is_ready(row) for row in rows]
+            for row, is_ready in zip(rows, ready, strict=True):
+                if is_ready:
+                    row.pack_rest()
+                elif row.columns:
+                    row.pack()
+            # Those that ended well first, or they would be taken for part of what broke down.
+            waits = any(row.ending and not is_ready for row, is_ready in zip(rows, ready, strict=True))
+            return _Batch(
+                rows,
+                ready,
+                [list(row.unsaved) for row in rows],
+                [list(row.snapshots) for row in rows],
+                stowed,
+                None if waits else self._breakdown,
+            )
+
+    def _is_ready(self, row: RunRecord) -> bool:
+        return row.ending is not None and self._stowage.has_left(row) and not self._stowage.expects(row)
+
+    def _settle(self, batch: _Batch, ours: Sequence[bool]) -> None:
+        """It is committed."""
         self._mode = None
         with self._lock:
-            for row, mine, unsaved, predicted, last in zip(rows, ours, chunks, snapshots, ending, strict=True):
+            self._stowage.settle(batch.stowed)
+            for row, mine, unsaved, predicted in zip(batch.rows, ours, batch.chunks, batch.snapshots, strict=True):
                 del row.unsaved[: len(unsaved)], row.snapshots[: len(predicted)]
-                row.done = last or not mine
-        ended = [
-            (row, status[0])
-            for row, mine, last in zip(rows, ours, ending, strict=True)
-            if mine and last and (status := row.status())
-        ]
-        if ended:
-            states = {row.run.id: LiveState(status, row.step) for row, status in ended}
-            self._send([row.last_chunk for row, _ in ended if row.last_chunk], states)
+                row.done = not mine or row.run.id in batch.outcome or batch.breakdown is not None
+        self._stowage.remove(batch.unneeded)
+        steps = {row.run.id: row.step for row in batch.rows}
+        ended = {run: LiveState(status, steps[run]) for run, status in batch.outcome.items() if status.is_terminal}
+        if batch.outcome:
+            self._send(ended, [run for run in batch.outcome if run not in ended])
 
     def _write_mode(self, session: Session, mode: Mode) -> None:
         cohort = session.get_one(Cohort, self._claim.cohort_id)
@@ -243,11 +335,12 @@ class Recorder:
             session.execute(update(Run).where(Run.id == row.run.id).values(step=row.step))
         session.add_all(Snapshot(run_id=row.run.id, step=step, content=content) for step, content in snapshots)
 
-    def _write_ending(self, session: Session, row: RunRecord) -> None:
+    def _write_ending(self, session: Session, row: RunRecord, batch: _Batch) -> None:
         assert row.ending is not None
         status = row.status()
         if status is None:
-            lifecycle.release(session, row.run.id, row.run.attempt)
+            given_back = lifecycle.release(session, row.run.id, row.run.attempt)
+            batch.outcome[row.run.id] = given_back or RunStatus.QUEUED
             return
         finished = lifecycle.finish(
             session,
@@ -255,28 +348,30 @@ class Recorder:
             row.run.attempt,
             status[0],
             reason=status[1],
-            detail=row.failure,
+            detail=row.failure[1] if row.failure else None,
             step=row.ending.step,
             train_seconds=row.ending.train_seconds,
             summary=row.summary(),
         )
-        for artifact in row.artifacts or ():
-            session.merge(artifact)
+        batch.outcome[row.run.id] = status[0]
+        if finished:
+            self._leave_files(session, row, batch, status)
         if finished and status[0] is RunStatus.SUCCEEDED:
             for analysis in row.run.spec.analyses:
                 analysing.ask(session, [row.run.id], analysis.model_dump(mode="json"), row.run.spec.priority)
 
-    def _store_files(self, row: RunRecord) -> None:
-        """Put weights and predictions in storage before the rows that name them are written."""
-        if row.artifacts is None and row.ending is not None:
-            ending = row.ending
-            told = {DATASET: json.dumps(ending.description)} if ending.description is not None else None
-            files = {WEIGHTS: (ending.weights, told), PREDICTIONS: (ending.predictions, None)}
-            row.artifacts = [
-                artifacts.store(self._storage, row.run.id, row.run.attempt, name, content, header)
-                for name, (content, header) in files.items()
-                if content is not None
-            ]
+    def _leave_files(
+        self, session: Session, row: RunRecord, batch: _Batch, status: tuple[RunStatus, StatusReason | None]
+    ) -> None:
+        """What this attempt leaves takes the place of what an earlier one left, under a smaller budget."""
+        before = session.scalars(
+            delete(Artifact).where(Artifact.run_id == row.run.id).returning(Artifact.storage_key)
+        ).all()
+        for artifact in row.artifacts or ():
+            session.merge(artifact)
+        # Nobody goes on from a run that stopped early; from one that spent its budget, a larger budget does.
+        most = 0 if status[1] is StatusReason.STOPPED_EARLY else 1
+        batch.unneeded += [*before, *checkpoints.prune(session, [row.run.id], most)]
 
     def _look_for_directives(self) -> None:
         with self._database.read() as session:
@@ -285,8 +380,8 @@ class Recorder:
         for position, row in enumerate(self._rows):
             if row.run.id not in held:
                 directives[position] = Leave.LOST
-            elif held[row.run.id] is RunStatus.CANCELLING:
-                directives[position] = Leave.CANCELLED
+            elif (wish := _WISHES.get(held[row.run.id])) is not None:
+                directives[position] = wish
         self._directives = directives
 
     def _renew(self) -> None:
@@ -301,3 +396,16 @@ class Recorder:
             self._directives = dict.fromkeys(range(len(self._rows)), Leave.LOST)
             for row in self._rows:
                 row.done = True
+
+
+def _live_status(wish: Leave | None) -> RunStatus:
+    return next((status for status, leave in _WISHES.items() if leave is wish), RunStatus.RUNNING)
+
+
+def reason_of(error: Exception) -> StatusReason:
+    """What an exception of the engine says about the run that caused it."""
+    # torch says so in words only, when the processor's memory is meant.
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    if isinstance(error, MemoryError) or any(word in str(error) for word in words):
+        return StatusReason.OUT_OF_MEMORY
+    return StatusReason.ERROR

@@ -1,4 +1,4 @@
-"""Jobs: hand in, look at, relabel, cancel, retry, delete."""
+"""Jobs: hand in, look at, relabel, pause, resume, extend, cancel, retry, delete."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -16,10 +16,11 @@ from api.limits import JsonRoute
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page, single_page
 from api.planning import Catalogue, checked_plan
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
-from models import answers, lifecycle
+from models import answers, owner
+from models.settings import Settings
 from models.spec.component import SpecModel
-from models.spec.job import JobSpec, Name, Priority, Tag
-from models.status import TERMINAL, RunStatus
+from models.spec.job import Budget, JobSpec, Name, Priority, Tag
+from models.status import LIVE, PRECEDENCE, TERMINAL, RunStatus
 from models.tables import Job, Run
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
@@ -31,7 +32,7 @@ OnDuplicate = Annotated[
 
 
 class JobChanges(SpecModel):
-    """The labels of a job that can change; what is left out stays."""
+    """What of a job can change: its labels, and its budget. What is left out stays."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "adam, again", "priority": 10}]})
 
@@ -39,6 +40,9 @@ class JobChanges(SpecModel):
     tags: tuple[Tag, ...] = Field((), max_length=32)
     notes: str = Field("", max_length=10_000)
     priority: Priority = 0
+    budget: Budget | None = None
+    """A larger one lets an ended job go on from its last checkpoints, to the same bits as if it had been the first.
+    One that differs in `max_seconds` alone may come at any time."""
 
 
 def find_job(session: Session, job_id: str, *, for_update: bool = False) -> Job:
@@ -87,7 +91,7 @@ def submit(
         if on_duplicate == "return" and (same := _succeeded_before(session, spec.spec_hash)):
             return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
         settled.hold(session)
-        job = lifecycle.submit(session, spec, counted, dataset_id=settled.dataset_id)
+        job = owner.submit(session, spec, counted, dataset_id=settled.dataset_id)
         session.flush()
         return Effect(job_answers(session, service.settings, [job])[0], f"/v1/jobs/{job.id}")
 
@@ -180,22 +184,18 @@ def _has_status(status: RunStatus) -> ColumnElement[bool]:
 
     # Begins with the rows of this status, which an index finds: there are few of the ones that people look for.
     leading = Job.id.in_(select(Run.job_id).where(Run.status == status))
-    queued, running, cancelling = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING
+    queued, letting_go = RunStatus.QUEUED, (RunStatus.PAUSING, RunStatus.CANCELLING)
     match status:
         case RunStatus.RUNNING:
-            half_way = and_(some(queued), some(*TERMINAL), not_(some(cancelling)))
+            half_way = and_(some(queued), some(*TERMINAL), not_(some(*letting_go)))
             return or_(leading, and_(Job.id.in_(select(Run.job_id).where(Run.status == queued)), half_way))
-        case RunStatus.CANCELLING:
-            return and_(leading, not_(some(running)))
         case RunStatus.QUEUED:
-            return and_(leading, not_(some(running, cancelling, *TERMINAL)))
-        case RunStatus.FAILED:
-            return and_(leading, not_(some(queued, running, cancelling)))
-        case RunStatus.CANCELLED:
-            return and_(leading, not_(some(queued, running, cancelling, RunStatus.FAILED)))
+            return and_(leading, not_(some(*LIVE, *TERMINAL)))
         case RunStatus.SUCCEEDED:
             # Most jobs have succeeded: here the walk through the jobs is the short way.
             return not_(some(*(other for other in RunStatus if other is not status)))
+        case _:
+            return and_(leading, not_(some(*PRECEDENCE[: PRECEDENCE.index(status)])))
 
 
 def _has_tag(tag: str, *, is_sqlite: bool) -> ColumnElement[bool]:
@@ -213,15 +213,24 @@ def get_job(job_id: str, service: ServiceNeeded, response: Response) -> answers.
     return job
 
 
-@router.patch("/{job_id}", summary="Change a job's labels", responses=declared(NOT_FOUND, CHANGED, TOO_LARGE, NOT_JSON))
+@router.patch(
+    "/{job_id}",
+    summary="Change a job's labels or extend its budget",
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, CHANGED, TOO_LARGE, NOT_JSON),
+)
 def change_job(
     job_id: str, changes: JobChanges, service: ServiceNeeded, response: Response, if_match: IfMatch = None
 ) -> answers.Job:
-    """Change name, tags, notes or priority; none of it touches what is trained. Priority moves waiting runs too."""
-    changed: dict[str, Any] = changes.model_dump(mode="json", exclude_unset=True)
+    """Change name, tags, notes or priority; none of it touches what is trained. Priority moves waiting runs too.
+
+    A larger budget queues the runs that spent the old one: they go on from their last checkpoints.
+    """
+    changed: dict[str, Any] = changes.model_dump(mode="json", exclude_unset=True, exclude={"budget"})
     with service.database.write() as session:
         job = find_job(session, job_id, for_update=True)
         demand(if_match, _etag(job))
+        if changes.budget is not None:
+            _extend(session, service.settings, job, changes.budget)
         if changed:
             for label, value in changed.items():
                 setattr(job, label, value)
@@ -231,8 +240,18 @@ def change_job(
             session.execute(update(Run).where(Run.job_id == job_id).values(priority=changes.priority))
         session.flush()
         answer = job_answers(session, service.settings, [job])[0]
+    service.relay.nudge()
     response.headers["ETag"] = _etag(answer)
     return answer
+
+
+def _extend(session: Session, settings: Settings, job: Job, budget: Budget) -> None:
+    spec = JobSpec.model_validate(job.spec)
+    if owner.asks_for_the_same(spec.budget, budget):
+        owner.limit_seconds(job, spec, budget.max_seconds)
+    else:
+        longer = owner.extended(spec, budget)
+        owner.extend(session, job, longer, checked_plan(longer, settings))
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
@@ -241,8 +260,8 @@ def delete_job(job_id: str, service: ServiceNeeded) -> None:
     with service.database.write() as session:
         find_job(session, job_id)
         run_ids = session.scalars(select(Run.id).where(Run.job_id == job_id)).all()
-        keys = lifecycle.delete_job(session, job_id)
-    service.storage.delete(keys)
+        keys = owner.delete_job(session, job_id)
+    service.forget_files(keys)
     service.forget_metrics(run_ids)
 
 
@@ -251,16 +270,36 @@ def cancel_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     """Cancel what waits at once; what trains ends within about two seconds."""
     with service.database.write() as session:
         job = find_job(session, job_id)
-        lifecycle.cancel(session, job_id)
+        owner.cancel(session, job_id)
         return job_answers(session, service.settings, [job])[0]
+
+
+@router.post("/{job_id}/pause", status_code=202, summary="Pause a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+def pause_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+    """Let what waits rest at once; what trains is saved and leaves its worker within about two seconds."""
+    with service.database.write() as session:
+        job = find_job(session, job_id)
+        owner.pause(session, job_id)
+        return job_answers(session, service.settings, [job])[0]
+
+
+@router.post("/{job_id}/resume", status_code=202, summary="Resume a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+def resume_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+    """Queue what rests: it goes on from where it was saved, on whichever worker is free."""
+    with service.database.write() as session:
+        job = find_job(session, job_id)
+        owner.resume(session, job_id)
+        answer = job_answers(session, service.settings, [job])[0]
+    service.relay.nudge()
+    return answer
 
 
 @router.post("/{job_id}/retry", status_code=202, summary="Retry a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
 def retry_job(job_id: str, service: ServiceNeeded) -> answers.Job:
-    """Queue the failed and cancelled runs again."""
+    """Queue the failed and cancelled runs again; they go on from their last checkpoints."""
     with service.database.write() as session:
         job = find_job(session, job_id)
-        lifecycle.retry(session, job_id)
+        owner.retry(session, job_id)
         answer = job_answers(session, service.settings, [job])[0]
     service.relay.nudge()
     return answer

@@ -14,7 +14,7 @@ from api.job_answers import run_answers
 from api.pages import single_page
 from models import answers
 from models.metric_stream import Cursor
-from models.tables import Artifact, Run, Snapshot
+from models.tables import Artifact, Checkpoint, CheckpointRow, Run, Snapshot
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
@@ -81,6 +81,25 @@ async def get_metrics(
     if after or wait:
         raise invalid("?max_points", "contradiction", "max_points asks for the whole history: leave out after and wait")
     return await service.histories.sampled(run_id, name, max_points)
+
+
+@router.get("/{run_id}/checkpoints", summary="List a run's checkpoints", responses=declared(NOT_FOUND))
+def list_checkpoints(run_id: str, service: ServiceNeeded) -> answers.Page[answers.Checkpoint]:
+    """From where the run can go on, the newest first: a few, on one page."""
+    with service.database.read() as session:
+        demand_run(session, run_id)
+        rows = session.scalars(
+            select(Checkpoint)
+            .join(CheckpointRow, CheckpointRow.checkpoint_id == Checkpoint.id)
+            .where(CheckpointRow.run_id == run_id)
+            .order_by(Checkpoint.step.desc(), Checkpoint.id.desc())
+        ).all()
+    return single_page(
+        [
+            answers.Checkpoint(id=row.id, step=row.step, size=row.size, sha256=row.sha256, created_at=row.created_at)
+            for row in rows
+        ]
+    )
 
 
 @router.get("/{run_id}/snapshots", summary="List a run's snapshots", responses=declared(NOT_FOUND))

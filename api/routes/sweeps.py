@@ -17,8 +17,8 @@ from api.limits import JsonRoute
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
 from api.planning import Catalogue, Planned, checked_plan
 from api.responses import Effect, IdempotencyKey, answer_once
-from models import answers, lifecycle
-from models.lifecycle import IllegalAction
+from models import answers, owner
+from models.owner import IllegalAction
 from models.spec.component import SpecModel
 from models.spec.job import MAX_RUNS_PER_JOB, JobSpec, Name, Seed
 from models.status import RunStatus, job_status
@@ -90,7 +90,7 @@ def _store(session: Session, sweep: SweepRequest, planned: Sequence[Planned]) ->
     session.flush()
     for settled, counted in planned:
         settled.hold(session)
-        lifecycle.submit(session, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id)
+        owner.submit(session, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id)
     session.flush()
     return stored
 
@@ -166,7 +166,7 @@ def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
         if not under_way:
             raise IllegalAction("every job of this sweep has ended: there is nothing to cancel", [])
         for job_id in sorted(under_way):
-            lifecycle.cancel(session, job_id)
+            owner.cancel(session, job_id)
         return _sweep_answer(session, service, sweep)
 
 

@@ -1,4 +1,4 @@
-"""Commands about single jobs: submit, list, show, watch, cancel, retry."""
+"""Commands about single jobs: submit, list, show, watch, pause, resume, extend, cancel, retry."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -128,8 +128,35 @@ def cancel(reference: Reference, as_json: Json = False) -> None:
         _report(service.cancel(find_job(service, reference)), as_json)
 
 
+def pause(reference: Reference, as_json: Json = False) -> None:
+    """Let a job rest: what trains is saved, and frees its worker."""
+    with client() as service:
+        _report(service.pause(find_job(service, reference)), as_json)
+
+
+def resume(reference: Reference, as_json: Json = False) -> None:
+    """Let a paused job go on from where it was saved."""
+    with client() as service:
+        _report(service.resume(find_job(service, reference)), as_json)
+
+
+def extend(
+    reference: Reference,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train each run for so many steps in all.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Train each run for so many epochs in all.")] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Let each run train for so long at most.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let an ended job go on under a larger budget, from its last checkpoints."""
+    if steps is None and epochs is None and max_seconds is None:
+        raise typer.BadParameter("say how far it is to go: --steps, --epochs or --max-seconds")
+    with client() as service:
+        job = find_job(service, reference)
+        _report(service.extend(job, steps=steps, epochs=epochs, max_seconds=max_seconds), as_json)
+
+
 def retry(reference: Reference, as_json: Json = False) -> None:
-    """Queue a job's failed and cancelled runs again."""
+    """Queue a job's failed and cancelled runs again; they go on from their last checkpoints."""
     with client() as service:
         _report(service.retry(find_job(service, reference)), as_json)
 

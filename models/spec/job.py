@@ -36,6 +36,8 @@ class Budget(SpecModel):
 
     steps: int | None = Field(None, ge=1, le=MAX_STEPS)
     epochs: int | None = Field(None, ge=1, le=MAX_EPOCHS)
+    max_seconds: float | None = Field(None, gt=0)
+    """A run that trains for longer, all its attempts together, fails. Not part of the hash: it changes no step."""
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
@@ -198,7 +200,7 @@ class JobSpec(SpecModel):
 
     def canonical(self) -> dict[str, Any]:
         """The spec without its labels, every default spelled out: equal for specs that train the same bits."""
-        return self.model_dump(mode="json", exclude=set(LABELS))
+        return self.model_dump(mode="json", exclude={**dict.fromkeys(LABELS, True), "budget": {"max_seconds"}})
 
     @property
     def spec_hash(self) -> str:

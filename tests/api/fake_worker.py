@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import redis
 
-from models import lifecycle
+from models import crashes, lifecycle
 from models.database import Database
 from models.lifecycle import ClaimedRun
 from models.metric_stream import FROM_NOTHING, Chunk, Cursor, LiveState, connect, pack, publish
@@ -121,7 +121,7 @@ class FakeWorker:
     def vanish(self, run: FakeRun) -> None:
         """The relay notices that the worker is gone."""
         with self.database.write() as session:
-            assert lifecycle.return_lost(session, run.claimed.id, run.claimed.attempt, crashes=0)
+            assert crashes.return_lost(session, run.claimed.id, run.claimed.attempt)
 
     def arrive(self, device: str = "cpu") -> None:
         """Stand in the list of workers, busy, so that the relay sends no wake-ups."""

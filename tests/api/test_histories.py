@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from api.histories import Histories
 from descent.history import History
-from models import lifecycle
+from models import lifecycle, owner
 from models.answers import MetricsPage
 from models.database import Database
 from models.metric_stream import FROM_NOTHING, Cursor, connect, connect_async
@@ -39,7 +39,7 @@ class Bench:
     def new_run(self) -> FakeRun:
         spec = JobSpec.model_validate(SPEC)
         with self.database.write() as session:
-            lifecycle.submit(session, spec, plan(spec))
+            owner.submit(session, spec, plan(spec))
         return self.worker.claim()[0]
 
     def page(self, run: FakeRun, after: str = "", *names: str, limit: int = 10_000, wait: float = 0.0) -> MetricsPage:
@@ -148,7 +148,7 @@ def test_a_run_that_never_began_ends_without_a_chunk(bench: Bench) -> None:
         lifecycle.release(session, run.claimed.id, 1)
         row = session.get(Run, run.claimed.id)
         assert row is not None
-        lifecycle.cancel(session, row.job_id)
+        owner.cancel(session, row.job_id)
     page = bench.page(run, wait=5)
     assert (page.is_terminal, page.status, page.next_after) == (True, RunStatus.CANCELLED, "")
 
@@ -160,7 +160,7 @@ def test_an_end_that_was_retried_is_no_end(bench: Bench) -> None:
     with bench.database.write() as session:
         row = session.get(Run, run.claimed.id)
         assert row is not None
-        lifecycle.retry(session, row.job_id)
+        owner.retry(session, row.job_id)
     waiting = bench.page(run)
     assert (waiting.is_terminal, waiting.status) == (False, RunStatus.QUEUED)
     again = bench.worker.claim()[0]

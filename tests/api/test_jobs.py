@@ -46,7 +46,7 @@ def test_a_submitted_job_is_accepted_with_every_default_spelled_out_and_lies_whe
     assert job.status is RunStatus.QUEUED
     assert job.runs_by_status == {RunStatus.QUEUED: 3}
     assert (job.progress.completed, job.progress.total) == (0, 300)
-    assert job.actions == ["cancel"]
+    assert job.actions == ["cancel", "pause"]
     assert Job.model_validate(api.get(answer.headers["Location"]).json()).id == job.id
 
 
@@ -221,7 +221,7 @@ def test_an_action_that_the_status_forbids_is_refused_with_the_legal_ones(
     job = submit(api)
     for answer in (api.post(f"/v1/jobs/{job.id}/retry"), api.delete(f"/v1/jobs/{job.id}")):
         assert answer.status_code == 409
-        assert answer.json()["legal_actions"] == ["cancel"]
+        assert answer.json()["legal_actions"] == ["cancel", "pause"]
     finish(worker)
     answer = api.post(f"/v1/jobs/{job.id}/cancel")
     assert (answer.status_code, answer.json()["legal_actions"]) == (409, ["delete"])

@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, select, text, update
 from structlog.testing import capture_logs
 
 from api.relay import Relay, Watch
-from models import analysing, lifecycle
+from models import analysing, lifecycle, owner
 from models.database import Database
 from models.settings import Settings
 from models.status import RunStatus, StatusReason
@@ -170,7 +170,7 @@ def test_nobody_is_woken_for_what_trains_already(
 def test_a_run_whose_heartbeat_stands_still_returns_to_the_queue(database: Database, start_relay: StartRelay) -> None:
     jobs = [submit(database, optimizer=optimizer) for optimizer in ("adam", "sgd", "adagrad", "rmsprop")]
     kept, lost, cancelled, hopeless = (claim(database) for _ in jobs)
-    commit(database, lifecycle.cancel, jobs[2])
+    commit(database, owner.cancel, jobs[2])
     with database.write() as session:
         session.get_one(Run, hopeless.runs[0].id).crashes = lifecycle.MAX_CRASHES
     relay = start_relay(lease_seconds=LEASE_SECONDS)

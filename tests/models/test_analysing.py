@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
-from models import analysing, lifecycle
+from models import analysing, lifecycle, owner
 from models.analysing import AnalysisClaim, ClaimedAnalysis
 from models.database import Database
 from models.lifecycle import MAX_CRASHES
@@ -157,7 +157,7 @@ def test_deleting_a_job_deletes_what_was_measured_of_it_but_no_look_at_its_test(
     with database.write() as session:
         job = session.get_one(Job, job_id)
         analysing.open_test(session, job, JobSpec.model_validate(job.spec), "ada", "for the paper")
-    commit(database, lifecycle.delete_job, job_id)
+    commit(database, owner.delete_job, job_id)
     with database.read() as session:
         assert session.scalars(select(Analysis)).all() == []
         (look,) = session.scalars(select(TestLook)).all()

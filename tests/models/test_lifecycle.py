@@ -2,30 +2,31 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from hypothesis import settings as examples
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from models import lifecycle
+from models import crashes, lifecycle, owner
 from models.database import Database
-from models.lifecycle import MAX_CRASHES, Claim, ClaimedRun, IllegalAction, legal_actions
+from models.lifecycle import MAX_CRASHES, Claim, ClaimedRun
+from models.owner import IllegalAction, legal_actions
 from models.spec.job import JobSpec
-from models.status import TRANSITIONS, RunStatus, StatusReason, job_status
+from models.status import RunStatus, StatusReason, job_status
 from models.tables import Artifact, Cohort, Job, MetricSegment, Run, Snapshot, Worker, now
 from tests.models.transactions import claim, commit, runs_of, statuses, submit, the_run
 
 QUEUED, RUNNING, CANCELLING = RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING
+PAUSING, PAUSED = RunStatus.PAUSING, RunStatus.PAUSED
 SUCCEEDED, FAILED, CANCELLED = RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED
 
 ACTIONS: dict[str, Callable[[Session, str], object]] = {
-    "cancel": lifecycle.cancel,
-    "retry": lifecycle.retry,
-    "delete": lifecycle.delete_job,
+    "cancel": owner.cancel,
+    "pause": owner.pause,
+    "resume": owner.resume,
+    "retry": owner.retry,
+    "delete": owner.delete_job,
 }
 END: dict[str, Any] = {"step": 100, "train_seconds": 1.5, "summary": {"train_loss": {"last": 0.5}}}
 
@@ -34,13 +35,13 @@ def finish(database: Database, run: ClaimedRun, status: RunStatus = SUCCEEDED) -
     return commit(database, lifecycle.finish, run.id, run.attempt, status, **END)
 
 
-def release(database: Database, run: ClaimedRun) -> bool:
+def release(database: Database, run: ClaimedRun) -> RunStatus | None:
     return commit(database, lifecycle.release, run.id, run.attempt)
 
 
 def lose(database: Database, run: ClaimedRun) -> RunStatus | None:
     """The relay finds the run's heartbeat still."""
-    return commit(database, lifecycle.return_lost, run.id, run.attempt, the_run(database, run.id).crashes)
+    return commit(database, crashes.return_lost, run.id, run.attempt)
 
 
 def nothing_waits(database: Database, device: str = "cpu") -> bool:
@@ -306,7 +307,7 @@ def test_a_run_that_was_being_cancelled_when_its_worker_went_is_cancelled(
 ) -> None:
     job_id = submit(database)
     run = claim(database).runs[0]
-    commit(database, lifecycle.cancel, job_id)
+    commit(database, owner.cancel, job_id)
     assert let_go(database, run)
     ended = the_run(database, run.id)
     assert (ended.status, ended.status_reason, ended.crashes) == (CANCELLED, StatusReason.CANCELLED_BY_USER, 0)
@@ -319,11 +320,11 @@ def test_a_run_that_was_being_cancelled_when_its_worker_went_is_cancelled(
 
 def test_a_run_is_trained_again_until_its_worker_has_vanished_too_often(database: Database) -> None:
     job_id = submit(database)
-    for crashes in range(MAX_CRASHES):
+    for before in range(MAX_CRASHES):
         run = claim(database).runs[0]
-        assert (run.attempt, lose(database, run)) == (crashes + 1, QUEUED)
+        assert (run.attempt, lose(database, run)) == (before + 1, QUEUED)
         waiting = the_run(database, run.id)
-        assert (waiting.crashes, waiting.status_reason) == (crashes + 1, StatusReason.WORKER_LOST)
+        assert (waiting.crashes, waiting.status_reason) == (before + 1, StatusReason.WORKER_LOST)
         assert (waiting.cohort_id, waiting.worker_id, waiting.finished_at) == (None, None, None)
     run = claim(database).runs[0]
     assert lose(database, run) is FAILED
@@ -332,15 +333,15 @@ def test_a_run_is_trained_again_until_its_worker_has_vanished_too_often(database
     assert str(MAX_CRASHES + 1) in (failed.status_detail or "")
     assert failed.finished_at is not None
     assert nothing_waits(database)
-    commit(database, lifecycle.retry, job_id)
+    commit(database, owner.retry, job_id)
     assert the_run(database, run.id).crashes == 0, "its owner gives it a new budget"
 
 
 def test_only_the_first_to_notice_takes_a_lost_run(database: Database) -> None:
     submit(database)
     run = claim(database).runs[0]
-    assert commit(database, lifecycle.return_lost, run.id, run.attempt, 0) is QUEUED
-    assert commit(database, lifecycle.return_lost, run.id, run.attempt, 0) is None
+    assert commit(database, crashes.return_lost, run.id, run.attempt) is QUEUED
+    assert commit(database, crashes.return_lost, run.id, run.attempt) is None
     assert the_run(database, run.id).crashes == 1
 
 
@@ -357,6 +358,10 @@ def job_in(database: Database, *wanted: RunStatus) -> str:
                     assert finish(database, run, status)
                 case RunStatus.QUEUED:
                     assert release(database, run)
+                case RunStatus.PAUSING | RunStatus.PAUSED:
+                    with database.write() as session:
+                        session.get_one(Run, run.id).status = PAUSING
+                    assert status is PAUSING or release(database, run) is PAUSED
                 case RunStatus.CANCELLING | RunStatus.CANCELLED:
                     with database.write() as session:
                         session.get_one(Run, run.id).status = CANCELLING
@@ -368,7 +373,7 @@ def job_in(database: Database, *wanted: RunStatus) -> str:
 def test_cancelling_ends_what_waits_and_asks_for_what_trains(database: Database) -> None:
     other = job_in(database, RUNNING)
     job_id = job_in(database, QUEUED, RUNNING, SUCCEEDED, FAILED)
-    commit(database, lifecycle.cancel, job_id)
+    commit(database, owner.cancel, job_id)
     assert statuses(database, job_id) == [CANCELLED, CANCELLING, SUCCEEDED, FAILED]
     waited, trained, succeeded, failed = runs_of(database, job_id)
     assert {waited.status_reason, trained.status_reason} == {StatusReason.CANCELLED_BY_USER}
@@ -379,7 +384,7 @@ def test_cancelling_ends_what_waits_and_asks_for_what_trains(database: Database)
 
 def test_cancelling_again_while_workers_let_go_is_fine(database: Database) -> None:
     job_id = job_in(database, CANCELLING, SUCCEEDED)
-    commit(database, lifecycle.cancel, job_id)
+    commit(database, owner.cancel, job_id)
     assert statuses(database, job_id) == [CANCELLING, SUCCEEDED]
 
 
@@ -389,14 +394,14 @@ def test_a_run_that_ends_before_its_worker_hears_of_the_cancellation_keeps_its_e
 ) -> None:
     job_id = submit(database)
     run = claim(database).runs[0]
-    commit(database, lifecycle.cancel, job_id)
+    commit(database, owner.cancel, job_id)
     assert finish(database, run, ending)
     assert statuses(database, job_id) == [ending]
 
 
 def test_retrying_queues_what_failed_or_was_cancelled(database: Database) -> None:
     job_id = job_in(database, FAILED, CANCELLED, SUCCEEDED, RUNNING)
-    commit(database, lifecycle.retry, job_id)
+    commit(database, owner.retry, job_id)
     assert statuses(database, job_id) == [QUEUED, QUEUED, SUCCEEDED, RUNNING]
     for run in runs_of(database, job_id)[:2]:
         assert (run.status_reason, run.status_detail, run.started_at, run.finished_at) == (None,) * 4
@@ -422,7 +427,7 @@ def test_deleting_takes_everything_of_the_job_and_names_its_files(database: Data
                 )
             )
     gone, kept = ([run.id for run in runs_of(database, one)] for one in (job_id, other))
-    assert set(commit(database, lifecycle.delete_job, job_id)) == {f"runs/{run_id}" for run_id in gone}
+    assert set(commit(database, owner.delete_job, job_id)) == {f"runs/{run_id}" for run_id in gone}
     with database.read() as session:
         assert session.scalars(select(Job.id)).all() == [other]
         for table in (Run.id, MetricSegment.run_id, Snapshot.run_id, Artifact.run_id):
@@ -432,16 +437,21 @@ def test_deleting_takes_everything_of_the_job_and_names_its_files(database: Data
 @pytest.mark.parametrize(
     ("standing", "action", "legal"),
     [
-        ((SUCCEEDED,), "cancel", ["delete"]),
+        ((SUCCEEDED,), "cancel", ["extend", "delete"]),
         ((FAILED,), "cancel", ["retry", "delete"]),
-        ((CANCELLED, SUCCEEDED), "cancel", ["retry", "delete"]),
-        ((QUEUED,), "retry", ["cancel"]),
-        ((RUNNING,), "retry", ["cancel"]),
-        ((SUCCEEDED,), "retry", ["delete"]),
+        ((CANCELLED, SUCCEEDED), "cancel", ["retry", "extend", "delete"]),
+        ((QUEUED,), "retry", ["cancel", "pause"]),
+        ((RUNNING,), "retry", ["cancel", "pause"]),
+        ((SUCCEEDED,), "retry", ["extend", "delete"]),
         ((CANCELLING,), "retry", []),
-        ((QUEUED,), "delete", ["cancel"]),
-        ((RUNNING, FAILED), "delete", ["cancel", "retry"]),
+        ((PAUSING,), "retry", ["cancel", "resume"]),
+        ((QUEUED,), "delete", ["cancel", "pause"]),
+        ((PAUSED, SUCCEEDED), "delete", ["cancel", "resume"]),
+        ((RUNNING, FAILED), "delete", ["cancel", "pause", "retry"]),
         ((CANCELLING, FAILED), "delete", ["retry"]),
+        ((SUCCEEDED, FAILED), "pause", ["retry", "extend", "delete"]),
+        ((CANCELLING,), "pause", []),
+        ((RUNNING, SUCCEEDED), "resume", ["cancel", "pause"]),
     ],
 )
 def test_an_illegal_action_changes_nothing_and_names_the_legal_ones(
@@ -522,7 +532,7 @@ def test_a_cancellation_and_an_ending_at_once_leave_exactly_one_ending(database:
     def cancel_all() -> None:
         for job_id in job_ids:
             try:
-                commit(database, lifecycle.cancel, job_id)
+                commit(database, owner.cancel, job_id)
             except IllegalAction:
                 continue
 
@@ -535,117 +545,3 @@ def test_a_cancellation_and_an_ending_at_once_leave_exactly_one_ending(database:
     at_once(cancel_all, end_all)
     assert sorted(written) == sorted(run.id for run in runs)
     assert all(RunStatus(the_run(database, run.id).status).is_terminal for run in runs)
-
-
-# ── any sequence at all ──────────────────────────────────────────────────────────────────────────
-
-
-class Walk(RuleBasedStateMachine):
-    """Anybody calls anything at any time, with attempts that are long over too."""
-
-    database: ClassVar[Database]
-
-    def __init__(self) -> None:
-        super().__init__()
-        with self.database.write() as session:
-            session.execute(delete(Job))
-            session.execute(delete(Cohort))
-        self.claims: list[Claim] = []
-        self.runs: dict[str, Run] = {}
-        """As they were after the last call."""
-
-    def _look(self, *, revived: bool = False, deleted: str | None = None) -> None:
-        """Compare the runs with what they were before a call."""
-        with self.database.read() as session:
-            before, self.runs = self.runs, {run.id: run for run in session.scalars(select(Run))}
-        assert {run_id for run_id, run in before.items() if run.job_id != deleted} <= self.runs.keys()
-        for run_id, run in self.runs.items():
-            self._demand_sense(run)
-            if run_id in before:
-                self._demand_legal(before[run_id], run, revived=revived)
-
-    def _demand_sense(self, run: Run) -> None:
-        status = RunStatus(run.status)
-        assert (run.finished_at is not None) == status.is_terminal
-        assert (run.worker_id is not None and run.cohort_id is not None) or not status.is_live
-        assert run.cohort_id is None or status is not QUEUED
-        assert run.crashes <= MAX_CRASHES + 1
-
-    def _demand_legal(self, old: Run, new: Run, *, revived: bool) -> None:
-        was, is_now = RunStatus(old.status), RunStatus(new.status)
-        if is_now is not was:
-            assert is_now in TRANSITIONS[was]
-            assert revived or not was.is_terminal
-        assert new.attempt == old.attempt + (was is QUEUED and is_now is RUNNING)
-
-    def _claimed(self, data: st.DataObject) -> ClaimedRun:
-        return data.draw(st.sampled_from([run for found in self.claims for run in found.runs]))
-
-    def _holds(self, run: ClaimedRun, *standing: RunStatus) -> bool:
-        row = self.runs.get(run.id)
-        return row is not None and row.attempt == run.attempt and row.status in standing
-
-    @rule(seeds=st.integers(1, 3), priority=st.integers(0, 2), optimizer=st.sampled_from(["adam", "sgd"]))
-    def submit(self, seeds: int, priority: int, optimizer: str) -> None:
-        submit(self.database, seeds=seeds, priority=priority, optimizer=optimizer)
-        self._look()
-
-    @rule(limit=st.integers(1, 4))
-    def claim(self, limit: int) -> None:
-        waits = any(run.status == QUEUED for run in self.runs.values())
-        found = commit(self.database, lifecycle.claim, "worker", "cpu", lambda _: limit)
-        assert (found is not None) == waits
-        if found is not None:
-            assert 1 <= len(found.runs) <= limit
-            self.claims.append(found)
-        self._look()
-
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data(), status=st.sampled_from([SUCCEEDED, FAILED, CANCELLED]))
-    def finish(self, data: st.DataObject, status: RunStatus) -> None:
-        run = self._claimed(data)
-        may = self._holds(run, CANCELLING) if status is CANCELLED else self._holds(run, RUNNING, CANCELLING)
-        assert finish(self.database, run, status) == may
-        self._look()
-
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def release(self, data: st.DataObject) -> None:
-        run = self._claimed(data)
-        assert release(self.database, run) == self._holds(run, RUNNING, CANCELLING)
-        self._look()
-
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def lose(self, data: st.DataObject) -> None:
-        run = self._claimed(data)
-        crashes = self.runs[run.id].crashes if run.id in self.runs else 0
-        lost = commit(self.database, lifecycle.return_lost, run.id, run.attempt, crashes)
-        assert (lost is not None) == self._holds(run, RUNNING, CANCELLING)
-        self._look()
-
-    @precondition(lambda self: self.claims)
-    @rule(data=st.data())
-    def renew(self, data: st.DataObject) -> None:
-        commit(self.database, lifecycle.renew, data.draw(st.sampled_from(self.claims)).cohort_id)
-        self._look()
-
-    @precondition(lambda self: self.runs)
-    @rule(data=st.data(), action=st.sampled_from(["cancel", "cancel", "retry", "delete"]))
-    def ask(self, data: st.DataObject, action: str) -> None:
-        job_id = data.draw(st.sampled_from(sorted({run.job_id for run in self.runs.values()})))
-        standing = [RunStatus(run.status) for run in self.runs.values() if run.job_id == job_id]
-        may = action in legal_actions(standing) or (action == "cancel" and CANCELLING in standing)
-        try:
-            commit(self.database, ACTIONS[action], job_id)
-        except IllegalAction:
-            assert not may
-            self._look()
-        else:
-            assert may
-            self._look(revived=action == "retry", deleted=job_id if action == "delete" else None)
-
-
-def test_whatever_is_called_in_whatever_order_runs_move_only_as_they_may(database: Database) -> None:
-    Walk.database = database
-    run_state_machine_as_test(Walk, settings=examples(max_examples=12, stateful_step_count=25, deadline=None))

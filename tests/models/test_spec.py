@@ -173,7 +173,7 @@ def test_a_spec_never_changes(part: str, field: str) -> None:
         ({"optimizer": {"kind": "sam", "base": {"kind": "sgd", "rho": 1}}}, "optimizer/sam/base/sgd/rho"),
         ({"schedule": {"kind": "constant", "gamma": 0.9}}, "schedule/constant/gamma"),
         ({"regularizers": ["l1", {"kind": "l2", "wieght": 1}]}, "regularizers/1/l2/wieght"),
-        ({"budget": {"steps": 1, "max_seconds": 5}}, "budget/max_seconds"),
+        ({"budget": {"steps": 1, "hours": 5}}, "budget/hours"),
         ({"evaluation": {"kind": "holdout", "folds": 5}}, "evaluation/holdout/folds"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from models import lifecycle
+from models import lifecycle, owner
 from models.database import Database
 from models.lifecycle import Claim
 from models.spec.job import JobSpec
@@ -33,7 +33,7 @@ def commit(
 def submit(database: Database, **changes: Any) -> str:
     """Queue the tests' usual job, with changes; its id."""
     wanted = JobSpec.model_validate(spec(**changes))
-    return commit(database, lifecycle.submit, wanted, plan(wanted)).id
+    return commit(database, owner.submit, wanted, plan(wanted)).id
 
 
 def claim(

@@ -15,7 +15,7 @@ from safetensors.numpy import load
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from models import lifecycle, tables
+from models import crashes, owner, tables
 from models.database import Database
 from models.lifecycle import Claim
 from models.metric_stream import FROM_NOTHING, Chunk, connect, merge, unpack
@@ -343,7 +343,7 @@ def test_a_cancellation_reaches_the_engine_and_ends_the_run(cohort: Cohort) -> N
         recorder.ended(1, end(Result.COMPLETED))
         eventually(lambda: cohort.run(1).status == RunStatus.SUCCEEDED, "one run ends")
         assert Leave.CANCELLED not in recorder.directives().values()
-        commit(cohort.database, lifecycle.cancel, cohort.job_id)
+        commit(cohort.database, owner.cancel, cohort.job_id)
         asked = time.monotonic()
         eventually(lambda: recorder.directives().get(0) is Leave.CANCELLED, "the engine is told")
         assert time.monotonic() - asked < 5
@@ -377,7 +377,7 @@ def test_a_worker_that_drains_gives_its_runs_back(cohort: Cohort) -> None:
 
 def test_a_cancellation_goes_before_a_drain(cohort_on_sqlite: Cohort) -> None:
     cohort = cohort_on_sqlite
-    commit(cohort.database, lifecycle.cancel, cohort.job_id)
+    commit(cohort.database, owner.cancel, cohort.job_id)
     cohort.is_draining = True
     with cohort.recorded() as recorder:
         eventually(lambda: set(recorder.directives().values()) == {Leave.CANCELLED}, "the engine is told")
@@ -392,7 +392,7 @@ def test_nothing_is_written_about_a_run_that_another_worker_has(cohort: Cohort) 
     with cohort.recorded() as recorder:
         cohort.report(recorder, range(1, 11))
         eventually(lambda: cohort.in_sql(0), "the first points are written")
-        assert commit(cohort.database, lifecycle.return_lost, lost.id, 1, 0) is RunStatus.QUEUED
+        assert commit(cohort.database, crashes.return_lost, lost.id, 1) is RunStatus.QUEUED
         successor = claim(cohort.database, "worker_2")
         cohort.report(recorder, range(11, 21))
         recorder.snapshot(0, 15, {})

@@ -14,8 +14,10 @@ class Leave(StrEnum):
 
     CANCELLED = "cancelled"
     """Its owner no longer wants it."""
+    PAUSED = "paused"
+    """Its owner wants it to rest. It is saved first."""
     RELEASED = "released"
-    """Its worker is going away; another will train it."""
+    """Its worker is going away; another will train it. It is saved first."""
     LOST = "lost"
     """It is no longer this worker's: write nothing more about it."""
 
@@ -29,6 +31,8 @@ class Result(StrEnum):
     """Early stopping ended it."""
     DIVERGED = "diverged"
     """Its loss became NaN or infinite; the history ends with that step."""
+    EXCEEDED = "exceeded"
+    """It trained for longer than its budget allows."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,28 @@ class Ending:
     """What makes raw rows of an uploaded data set the inputs of the weights, and its outputs classes or values."""
     predictions: Mapping[str, NDArray[Any]] | None = None
     """Of the weights, where the evaluation puts several runs together: see `worker.training.predictions`."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """All that R runs need to go on after `step` updates as if they had never stopped.
+
+    What is random, or follows from spec, seed and step, is not in here.
+    """
+
+    step: int
+    tensors: Mapping[str, NDArray[Any]]
+    """By name, each (R, …)."""
+    facts: Sequence[Mapping[str, Any]]
+    """Of each run, what is no tensor: JSON."""
+
+
+@dataclass(frozen=True)
+class Saving:
+    """When a cohort is saved: so often, and one step before its end, so that a larger budget can go on from there."""
+
+    every_seconds: float
+    every_steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +94,9 @@ class Reporter(Protocol):
 
     def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
         """What one network predicts after `step` steps, as plain JSON values."""
+
+    def saved(self, rows: Sequence[int], saved: Saved) -> None:
+        """These runs can go on from here. Whatever they reported up to this step has been told."""
 
     def ended(self, row: int, ending: Ending) -> None:
         """A run has left the cohort; nothing more is reported about it."""

@@ -15,6 +15,7 @@ from models.spec.regularizers import BatchNorm
 from worker.training import ascent, networks, optimizers, regularizers
 from worker.training.batch_norm import RunningAverages
 from worker.training.batches import Batches
+from worker.training.boundary import Saved
 from worker.training.cohort_data import prepare
 from worker.training.cost import streams, threads_for
 from worker.training.evaluate import Evaluator
@@ -108,6 +109,36 @@ class Cohort:
             self._labels = self._labels.index_select(0, rows)
         self.batches.select(rows, self._data.training, self._labels)
         self._bind()
+
+    def _live(self) -> dict[str, Tensor | NDArray[Any]]:
+        """All that changes with the steps and does not follow from spec, seed and step: a row a run each."""
+        live: dict[str, Tensor | NDArray[Any]] = {f"state.{number}": part for number, part in enumerate(self.state)}
+        live |= {f"rule.{name}": part for name, part in self.rule.state().items()}
+        if self.regularizers.stopping is not None:
+            live |= {f"stopping.{name}": part for name, part in self.regularizers.stopping.state().items()}
+        return live
+
+    def saved(self, columns: Sequence[int], step: int) -> Saved:
+        """A copy of all that these runs need to go on after `step` updates."""
+        rows = torch.tensor(columns, device=self.theta.device)
+        tensors = {
+            name: part.index_select(0, rows).cpu().numpy() if isinstance(part, Tensor) else part[list(columns)]
+            for name, part in self._live().items()
+        }
+        facts = {"rule": self.rule.facts()}
+        return Saved(step, tensors, [facts] * len(columns))
+
+    def restore(self, saved: Saved) -> None:
+        """Go on from what was saved of these runs, row by row."""
+
+        def under(prefix: str) -> dict[str, NDArray[Any]]:
+            return {name.removeprefix(prefix): rows for name, rows in saved.tensors.items() if name.startswith(prefix)}
+
+        for number, part in enumerate(self.state):
+            part.copy_(torch.from_numpy(saved.tensors[f"state.{number}"]))
+        self.rule.restore(under("rule."), saved.facts[0].get("rule", {}))
+        if self.regularizers.stopping is not None:
+            self.regularizers.stopping.restore(under("stopping."))
 
     @property
     def _kept(self) -> list[Tensor]:

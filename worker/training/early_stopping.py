@@ -1,8 +1,8 @@
 """Early stopping: after every evaluation, which runs have trained enough, and which weights they keep."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import assert_never
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, assert_never
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ Flags = NDArray[np.bool_]
 
 class Stopping(ABC):
     """A criterion, and the weights of each run's best evaluation."""
+
+    remembers: ClassVar[tuple[str, ...]] = ()
+    """The attributes in which a criterion keeps what it has heard, (K,) each."""
 
     def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
         self._rules = list(rules)
@@ -56,6 +59,20 @@ class Stopping(ABC):
         """The matrices whose rows are kept at the end: the best where the spec restores them, else the last."""
         return state if self._kept is None else self._kept
 
+    def state(self) -> dict[str, Tensor | NDArray[Any]]:
+        """What the evaluations so far have left: a row a run each."""
+        live: dict[str, Tensor | NDArray[Any]] = {name: getattr(self, f"_{name}") for name in self.remembers}
+        live["best"] = self._best
+        return live | {f"kept.{number}": matrix for number, matrix in enumerate(self._kept or ())}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from `state` as it was."""
+        self._best = state["best"].copy()
+        for name in self.remembers:
+            setattr(self, f"_{name}", state[name].copy())
+        for number, matrix in enumerate(self._kept or ()):
+            matrix.copy_(torch.from_numpy(state[f"kept.{number}"]))
+
     def select(self, rows: Tensor) -> None:
         """Keep some runs."""
         keep = rows.cpu().numpy()
@@ -72,6 +89,8 @@ class Stopping(ABC):
 
 class Patience(Stopping):
     """Stops after so many evaluations without improvement."""
+
+    remembers = ("waited",)
 
     def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
         super().__init__(rules, state)
@@ -103,11 +122,11 @@ class OverStrips(Stopping):
     def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
         super().__init__(rules, state)
         self._strip = rules[0].strip
-        self._heard = -1
-        """Evaluations after the one before the first update."""
+        self._heard = np.full(len(rules), -1)
+        """Evaluations after the one before the first update; the same for every run."""
 
     def _ends_strip(self) -> bool:
-        return self._heard % self._strip == 0
+        return bool(self._heard[0] % self._strip == 0)
 
 
 class ProgressQuotient(OverStrips):
@@ -115,6 +134,8 @@ class ProgressQuotient(OverStrips):
 
     Training that no longer moves has P = 0: any GL > 0 stops it.
     """
+
+    remembers = ("heard", "sum", "lowest")
 
     def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
         super().__init__(rules, state)
@@ -125,8 +146,8 @@ class ProgressQuotient(OverStrips):
         self._lowest = np.full(runs, np.inf)
 
     def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
-        self._heard += 1
-        if self._heard == 0:
+        self._heard = self._heard + 1
+        if self._heard[0] == 0:
             return np.zeros(len(validation), np.bool_)
         self._sum = self._sum + training
         self._lowest = np.minimum(self._lowest, training)
@@ -139,11 +160,13 @@ class ProgressQuotient(OverStrips):
         return stop
 
     def _keep(self, keep: NDArray[np.int64]) -> None:
-        self._sum, self._lowest = self._sum[keep], self._lowest[keep]
+        self._heard, self._sum, self._lowest = self._heard[keep], self._sum[keep], self._lowest[keep]
 
 
 class SuccessiveIncreases(OverStrips):
     """UP: stops at the end of the s-th strip in a row that ends with a higher validation loss than the one before."""
+
+    remembers = ("heard", "before", "increases")
 
     def __init__(self, rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> None:
         super().__init__(rules, state)
@@ -151,7 +174,7 @@ class SuccessiveIncreases(OverStrips):
         self._increases = np.zeros(len(rules), np.int64)
 
     def _judge(self, validation: Losses, training: Losses, improved: Flags) -> Flags:  # noqa: ARG002
-        self._heard += 1
+        self._heard = self._heard + 1
         if not self._ends_strip():
             return np.zeros(len(validation), np.bool_)
         self._increases = np.where(validation > self._before, self._increases + 1, 0)
@@ -160,7 +183,7 @@ class SuccessiveIncreases(OverStrips):
         return stop
 
     def _keep(self, keep: NDArray[np.int64]) -> None:
-        self._before, self._increases = self._before[keep], self._increases[keep]
+        self._heard, self._before, self._increases = self._heard[keep], self._before[keep], self._increases[keep]
 
 
 def build(rules: Sequence[EarlyStopping], state: Sequence[Tensor]) -> Stopping:

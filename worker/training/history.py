@@ -13,11 +13,12 @@ from worker.training.boundary import Reporter
 class History:
     """Gathers a cohort's points and hands them on, window by window. `rows` are positions in the cohort as it began."""
 
-    def __init__(self, reporter: Reporter, runs: int, record_every: int) -> None:
+    def __init__(self, reporter: Reporter, runs: int, record_every: int, first: int) -> None:
+        """`first` updates were taken, and told, before."""
         self.rows = list(range(runs))
         self._reporter = reporter
         self._record_every = record_every
-        self._first = 0
+        self._first = first
         self._losses: list[Tensor] = []
         self._points: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {}
 

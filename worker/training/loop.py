@@ -11,7 +11,7 @@ from models.spec.job import JobSpec
 from models.spec.plan import plan
 from worker.training import losses, programs
 from worker.training.batches import Batch
-from worker.training.boundary import Directives, Mode, Reporter
+from worker.training.boundary import Directives, Mode, Reporter, Saved, Saving
 from worker.training.cohort import Cohort
 from worker.training.losses import Loss
 from worker.training.observer import Observer
@@ -33,8 +33,13 @@ def train(
     device: str = "cpu",
     stored: StoredData | None = None,
     memory_bytes: int | None = None,
+    saving: Saving | None = None,
+    resume: Saved | None = None,
 ) -> None:
     """Train run k as `specs[k]` asks, as `members[k]`, until every run has ended.
+
+    With `saving` the reporter is handed all that it takes to go on, now and then; with `resume`, row k is what run k
+    goes on from, to the same bits as if it had never stopped.
 
     A round of boosting that is not the first needs `rounds[k]`, what the rounds before it leave to it. An uploaded data
     set is read where `stored` says; with `memory_bytes`, what of it would not fit in stays on disk.
@@ -48,12 +53,10 @@ def train(
     work, loss, available = plan(specs[0]), losses.build_for_training(specs[0]), torch.get_num_threads()
     with torch.inference_mode(), threads(available), flushing_subnormals():
         cohort = Cohort(specs, members, torch.device(device), available, rounds, stored, memory_bytes)
-        observer = Observer(cohort, reporter, directives, specs[0])
-        observer.visit(0)
-        observer.report(0)
-        cohort.programs, mode = _programs(specs[0], observer, available, device)
+        observer = Observer(cohort, reporter, directives, specs, saving, resume)
+        step = _begin(cohort, observer, resume)
+        cohort.programs, mode = _programs(specs[0], observer, available, device, step)
         reporter.mode(mode)
-        step = 0
         while observer.runs and step < work.steps:
             block = cohort.batches.block(step)
             first, stop = step, observer.next_visit(step)
@@ -79,7 +82,18 @@ def train(
                 observer.report(step)
 
 
-def _programs(spec: JobSpec, observer: Observer, threads: int, device: str) -> tuple[Programs | None, Mode]:
+def _begin(cohort: Cohort, observer: Observer, resume: Saved | None) -> int:
+    """Make the cohort ready for its next update; how many updates it has seen."""
+    if resume is None:
+        observer.visit(0)
+    else:
+        cohort.restore(resume)
+    step = 0 if resume is None else resume.step
+    observer.report(step)
+    return step
+
+
+def _programs(spec: JobSpec, observer: Observer, threads: int, device: str, step: int) -> tuple[Programs | None, Mode]:
     """The programs of a spec that has some, or why not; while they are made, runs may be asked to leave."""
     if not programs.compiles(spec, device):
         return None, Mode(compiled=False)
@@ -88,7 +102,7 @@ def _programs(spec: JobSpec, observer: Observer, threads: int, device: str) -> t
     try:
         with Compilation(spec, threads) as compilation:
             while not compilation.wait(0.05):
-                observer.report(0)
+                observer.report(step)
                 if not observer.runs:
                     return None, Mode(compiled=False, reason="every run left before it was compiled")
             return compilation.programs(), Mode(compiled=True)

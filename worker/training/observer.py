@@ -1,32 +1,50 @@
 """Looks after a cohort between its steps: evaluates, reports, and lets runs go."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.job import JobSpec
 from models.spec.plan import plan
-from worker.training.boundary import Directives, Ending, Leave, Reporter, Result
+from worker.training.boundary import Directives, Ending, Leave, Reporter, Result, Saved, Saving
 from worker.training.cohort import Cohort
 from worker.training.history import History
 
 REPORT_SECONDS = 0.1
 DIRECTIVES_SECONDS = 0.25
+SAVED_FIRST = (Leave.PAUSED, Leave.RELEASED)
+"""Who goes on elsewhere."""
 
 
 class Observer:
-    """Tells the reporter what the cohort does, and takes out the runs that end."""
+    """Tells the reporter what the cohort does, has it saved, and takes out the runs that end."""
 
-    def __init__(self, cohort: Cohort, reporter: Reporter, directives: Directives, spec: JobSpec) -> None:
+    def __init__(
+        self,
+        cohort: Cohort,
+        reporter: Reporter,
+        directives: Directives,
+        specs: Sequence[JobSpec],
+        saving: Saving | None = None,
+        resume: Saved | None = None,
+    ) -> None:
+        spec = specs[0]
         self._cohort = cohort
         self._reporter = reporter
         self._directives = directives
         self._plan = plan(spec)
         self._snapshots = sorted(set(spec.record.snapshots))
-        self._history = History(reporter, cohort.runs, self._plan.record_every)
-        self._started = time.perf_counter()
+        self._saving = saving
+        self._first = 0 if resume is None else resume.step
+        self._history = History(reporter, cohort.runs, self._plan.record_every, self._first)
+        self._started = self._saved_at = time.perf_counter()
+        self._seconds_before = np.zeros(cohort.runs) if resume is None else resume.tensors["train_seconds"].copy()
+        self._most_seconds = np.array([spec.budget.max_seconds or inf for spec in specs])
         self._window_ends = self._started + REPORT_SECONDS
         self._asks_again = self._started
 
@@ -39,7 +57,20 @@ class Observer:
         """The next step after which there is something to evaluate, to keep or to end."""
         evaluation = (step // self._plan.evaluate_every + 1) * self._plan.evaluate_every
         snapshot = next((s for s in self._snapshots if s > step), self._plan.steps)
-        return min(evaluation, snapshot, self._plan.steps)
+        return min(evaluation, snapshot, self._plan.steps, *self._saves_after(step))
+
+    def _saves_after(self, step: int) -> Iterator[int]:
+        """The next steps after which the cohort is saved by plan."""
+        if self._saving is None:
+            return
+        if (every := self._saving.every_steps) is not None:
+            yield (step // every + 1) * every
+        if step < self._plan.steps - 1:
+            # From there a larger budget goes on: what the last step tells is told because the budget ends with it.
+            yield self._plan.steps - 1
+
+    def _is_saved_at(self, step: int) -> bool:
+        return step in self._saves_after(step - 1) and self._first < step < self._plan.steps
 
     def losses(self, values: Tensor) -> None:
         """Take the training losses of the next updates, (S, K), without reading them."""
@@ -59,6 +90,18 @@ class Observer:
         if step == self._plan.steps:
             ended = dict.fromkeys(range(self.runs), Result.COMPLETED)
         self._part(ended, step)
+        if self._is_saved_at(step):
+            self._save(range(self.runs), step)
+
+    def _save(self, columns: Sequence[int], step: int) -> None:
+        """Hand on all that these runs need to go on; what they have told so far goes before."""
+        if not columns:
+            return
+        self._history.send()
+        saved = self._cohort.saved(columns, step)
+        seconds = {"train_seconds": self._seconds()[list(columns)]}
+        rows = [self._history.rows[column] for column in columns]
+        self._reporter.saved(rows, replace(saved, tensors={**saved.tensors, **seconds}))
 
     def _evaluate(self, step: int) -> dict[int, Result]:
         """Measure every run; which columns early stopping ends."""
@@ -66,7 +109,7 @@ class Observer:
         if step:
             metrics |= self._cohort.evaluator.measure_update(self._cohort.gradient, self._cohort.before)
             metrics["learning_rate"] = self._cohort.rule.rates.at(np.array([[step]]))[0].astype(np.float32)
-        metrics["train_seconds"] = np.full(self.runs, self._seconds(), np.float32)
+        metrics["train_seconds"] = self._seconds().astype(np.float32)
         self._history.evaluation(step, metrics)
         stopping = self._cohort.regularizers.stopping
         if stopping is None:
@@ -83,10 +126,24 @@ class Observer:
         self._history.send()
         if self.runs and time.perf_counter() > self._asks_again:
             leaves = self._directives()
-            asked = {column: leaves[row] for column, row in enumerate(self._history.rows) if row in leaves}
+            asked: dict[int, Result | Leave] = {
+                int(column): Result.EXCEEDED for column in np.flatnonzero(self._seconds() > self._most_seconds)
+            }
+            asked |= {column: leaves[row] for column, row in enumerate(self._history.rows) if row in leaves}
+            if self._saving is not None and step > self._first:
+                self._save([column for column, why in asked.items() if why in SAVED_FIRST], step)
             self._part(asked, step)
             self._asks_again = time.perf_counter() + DIRECTIVES_SECONDS
+        self._save_in_time(step)
         self._window_ends = time.perf_counter() + REPORT_SECONDS
+
+    def _save_in_time(self, step: int) -> None:
+        moment = time.perf_counter()
+        if self._saving is None or moment - self._saved_at < self._saving.every_seconds:
+            return
+        if step > self._first:
+            self._save(range(self.runs), step)
+        self._saved_at = moment
 
     def _settle(self, step: int) -> None:
         diverged = self._history.settle()
@@ -99,16 +156,19 @@ class Observer:
         self._history.send()
         for column, result in ended.items():
             # What a diverged run still did until its loss was read is of no worth to anybody.
-            keeps_weights = isinstance(result, Result) and result is not Result.DIVERGED
+            keeps_weights = result in (Result.COMPLETED, Result.STOPPED_EARLY)
             weights = self._cohort.weights(column) if keeps_weights else None
             predictions = self._cohort.predictions(column) if keeps_weights else None
             description = self._cohort.description(column) if keeps_weights else None
             steps = earlier[column] if earlier else step
-            ending = Ending(result, steps, self._seconds(), weights, description, predictions)
+            ending = Ending(result, steps, float(self._seconds()[column]), weights, description, predictions)
             self._reporter.ended(self._history.rows[column], ending)
         stay = [column for column in range(self.runs) if column not in ended]
         self._history.keep(stay)
         self._cohort.keep(stay)
+        self._seconds_before, self._most_seconds = self._seconds_before[stay], self._most_seconds[stay]
 
-    def _seconds(self) -> float:
-        return time.perf_counter() - self._started
+    def _seconds(self) -> NDArray[np.float64]:
+        """For how long each run has trained, all its attempts together, (K,)."""
+        seconds: NDArray[np.float64] = self._seconds_before + (time.perf_counter() - self._started)
+        return seconds

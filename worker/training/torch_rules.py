@@ -1,12 +1,13 @@
 """Update rules that are not elementwise: a real torch.optim optimizer on the row of one run, which rides alone."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.optimizers import LBFGS, Muon, Optimizer, PytorchOptimizer
@@ -36,6 +37,42 @@ class TorchRule(Rule):
     def _parameters(self, network: Network, theta: Tensor, gradient: Tensor) -> list[Tensor]:
         """What the optimizer is given: views with their gradients."""
         return _layer_by_layer(network, theta, gradient)
+
+    def state(self) -> dict[str, Tensor]:
+        tensors, _ = self._taken_apart()
+        return {name: tensor[None] for name, tensor in tensors.items()}
+
+    def facts(self) -> dict[str, Any]:
+        return {"optimizers": self._taken_apart()[1]}
+
+    def _taken_apart(self) -> tuple[dict[str, Tensor], list[Any]]:
+        tensors: dict[str, Tensor] = {}
+        facts = [
+            {
+                "state": [
+                    take_apart(optimizer.state.get(view, {}), f"{number}.{place}", tensors)
+                    for place, view in enumerate(_parameters_of(optimizer))
+                ],
+                "groups": [
+                    take_apart(_plain_part(group), f"{number}.group.{place}", tensors)
+                    for place, group in enumerate(optimizer.param_groups)
+                ],
+            }
+            for number, (optimizer, _) in enumerate(self._optimizers)
+        ]
+        return tensors, facts
+
+    def restore(self, state: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:
+        # A step that is counted in a tensor is counted on the host.
+        own = {name: torch.from_numpy(rows.copy())[0] for name, rows in state.items()}
+        tensors = {name: tensor.to(self._device) if tensor.ndim else tensor for name, tensor in own.items()}
+        for (optimizer, _), told in zip(self._optimizers, facts["optimizers"], strict=True):
+            for view, kept in zip(_parameters_of(optimizer), told["state"], strict=True):
+                if kept:
+                    optimizer.state[view] = _laid_out_as(view, put_together(kept, tensors))
+            for group, values in zip(optimizer.param_groups, told["groups"], strict=True):
+                found = put_together(values, tensors)
+                group.update({name: tuple(v) if isinstance(group.get(name), tuple) else v for name, v in found.items()})
 
     @abstractmethod
     def _build(self) -> list[tuple[torch.optim.Optimizer, float]]:
@@ -127,3 +164,62 @@ def _layer_by_layer(network: Network, theta: Tensor, gradient: Tensor) -> list[T
     for value, slope in views:
         value.grad = slope
     return [value for value, _ in views]
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [view for group in optimizer.param_groups for view in group["params"]]
+
+
+def _plain_part(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What optimizers may write down in a group of parameters: counters and the like."""
+    kinds = (bool, int, float, str, type(None), Tensor)
+    return {
+        name: value
+        for name, value in group.items()
+        if isinstance(value, kinds) or (isinstance(value, tuple | list) and all(isinstance(v, kinds) for v in value))
+        if name != "params"
+    }
+
+
+def _laid_out_as(view: Tensor, state: Any) -> dict[str, Any]:
+    """State of the shape of its parameter lies in memory as the parameter does, as its optimizer had laid it."""
+    return {
+        name: torch.empty_like(view, dtype=value.dtype).copy_(value)
+        if isinstance(value, Tensor) and value.shape == view.shape
+        else value
+        for name, value in state.items()
+    }
+
+
+def take_apart(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A tree of an optimizer's state as JSON that refers to tensors by name; these are put into `tensors`.
+
+    Raises:
+        TypeError: if there is something in it that is neither.
+
+    """
+    match value:
+        case Tensor():
+            tensors[name] = value.detach()
+            return {"tensor": name}
+        case dict():
+            return {"tree": {key: take_apart(part, f"{name}.{key}", tensors) for key, part in value.items()}}
+        case list() | tuple():
+            return {"list": [take_apart(part, f"{name}.{place}", tensors) for place, part in enumerate(value)]}
+        case None | bool() | int() | float() | str():
+            return {"value": value}
+        case _:
+            raise TypeError(f"{name} of an optimizer's state is a {type(value).__name__}, which cannot be saved")
+
+
+def put_together(told: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Any:
+    """The tree that was taken apart."""
+    match told:
+        case {"tensor": name}:
+            return tensors[name]
+        case {"tree": tree}:
+            return {key: put_together(part, tensors) for key, part in tree.items()}
+        case {"list": parts}:
+            return [put_together(part, tensors) for part in parts]
+        case _:
+            return told["value"]

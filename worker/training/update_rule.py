@@ -1,10 +1,12 @@
 """What every update rule on θ (K, P) has: its hyperparameters as columns, and its state."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.optimizers import Optimizer
@@ -43,6 +45,19 @@ class Rule(ABC):
         self._scratch = self._scratch[: len(rows)].clone()
         self._another = self._another[: len(rows)].clone()
         self._prepare()
+
+    def state(self) -> dict[str, Tensor]:
+        """What does not follow from spec, seed and step: a row a run each."""
+        return {str(number): state for number, state in enumerate(self._states)}
+
+    def facts(self) -> dict[str, Any]:
+        """Of the same what is no tensor, as JSON; only rules whose runs ride alone have any."""
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> None:  # noqa: ARG002
+        """Go on from `state` and `facts` as they were."""
+        for number, live in enumerate(self._states):
+            live.copy_(torch.from_numpy(state[str(number)]))
 
     def _values(self, name: str) -> Values:
         return np.array([getattr(spec, name) for spec in self._specs], np.float64)

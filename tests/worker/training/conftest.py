@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.spec.job import JobSpec
-from worker.training.boundary import Ending, Leave, Mode
+from worker.training.boundary import Ending, Leave, Mode, Saved
 from worker.training.loop import train
 from worker.training.randomness import Member
 from worker.training.splits import Round
@@ -24,6 +24,7 @@ class Heard:
     endings: dict[int, Ending] = field(default_factory=dict)
 
     modes: list[Mode] = field(default_factory=list)
+    saves: list[tuple[list[int], Saved]] = field(default_factory=list)
 
     def mode(self, mode: Mode) -> None:
         self.modes.append(mode)
@@ -39,6 +40,10 @@ class Heard:
 
     def snapshot(self, row: int, step: int, content: dict[str, Any]) -> None:
         self.snapshots.setdefault(row, {})[step] = content
+
+    def saved(self, rows: Sequence[int], saved: Saved) -> None:
+        assert not set(rows) & self.endings.keys(), "nothing may be reported after the end"
+        self.saves.append((list(rows), saved))
 
     def ended(self, row: int, ending: Ending) -> None:
         assert row not in self.endings
