@@ -1,20 +1,22 @@
-"""What goes wrong: each fault strikes once, and whatever has to be mended by a person is mended soon after."""
+"""What goes wrong: each fault strikes once, and whatever has to be mended by a person is mended soon after.
+
+A fault answers whether it struck: there may be nothing to strike just then.
+"""
 
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
+import psutil
 import redis
 from celery import Celery
 
-from models.database import Database
 from models.queue import QUEUES, TRAIN
-from models.settings import Settings
-from tests.chaos.stack import LEASE_SECONDS, Stack
+from tests.chaos.oracle import database_of
+from tests.chaos.stack import LEASE_SECONDS, Installation, Stack
 from tests.models.outages import sql_away
 
 AWAY_SECONDS = 1.5
@@ -24,53 +26,71 @@ AWAY_SECONDS = 1.5
 class Target:
     """Where faults strike."""
 
-    stack: Stack
+    stack: Installation
     random: random.Random
 
+    @property
+    def descent(self) -> Stack:
+        assert isinstance(self.stack, Stack), "this fault strikes what only Descent has"
+        return self.stack
 
-def kill_training_process(target: Target) -> None:
+
+Fault = Callable[[Target], bool]
+
+
+def kill_training_process(target: Target) -> bool:
     worker = target.random.choice(target.stack.workers)
     for process in worker.family()[:-1][:1]:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+            return True
+    return False
 
 
-def kill_worker(target: Target) -> None:
+def kill_worker(target: Target) -> bool:
     target.random.choice(target.stack.workers).send(signal.SIGKILL)
+    return True
 
 
-def ask_worker_to_stop(target: Target) -> None:
+def ask_worker_to_stop(target: Target) -> bool:
     target.random.choice(target.stack.workers).process.terminate()
+    return True
 
 
-def make_a_zombie(target: Target) -> None:
+def make_a_zombie(target: Target) -> bool:
     """A worker sleeps for three leases, then goes on as if nothing had been."""
     worker = target.random.choice(target.stack.workers)
     worker.send(signal.SIGSTOP)
-    threading.Timer(3 * LEASE_SECONDS, worker.send, [signal.SIGCONT]).start()
+    worker.later(3 * LEASE_SECONDS, signal.SIGCONT)
+    return True
 
 
-def kill_api(target: Target) -> None:
-    target.stack.api.send(signal.SIGKILL)
+def kill_api(target: Target) -> bool:
+    target.descent.api.send(signal.SIGKILL)
+    return True
 
 
-def kill_redis(target: Target) -> None:
+def kill_redis(target: Target) -> bool:
     target.stack.redis.send(signal.SIGKILL)
+    return True
 
 
-def stop_redis(target: Target) -> None:
+def stop_redis(target: Target) -> bool:
     target.stack.redis.send(signal.SIGSTOP)
-    threading.Timer(AWAY_SECONDS, target.stack.redis.send, [signal.SIGCONT]).start()
+    target.stack.redis.later(AWAY_SECONDS, signal.SIGCONT)
+    return True
 
 
-def empty_redis(target: Target) -> None:
+def empty_redis(target: Target) -> bool:
     try:
         with redis.Redis.from_url(target.stack.metrics_url, socket_timeout=1) as client:
             client.flushall()
     except redis.RedisError:
-        return  # it is away anyhow
+        return False  # it is away anyhow
+    return True
 
 
-def double_the_messages(target: Target) -> None:
+def double_the_messages(target: Target) -> bool:
     """Ten wake-ups where one would do."""
     app = Celery(broker=target.stack.broker_url)
     try:
@@ -78,44 +98,55 @@ def double_the_messages(target: Target) -> None:
             for _ in range(10):
                 app.send_task(TRAIN, queue=QUEUES["cpu"], connection=connection, retry=False)
     except Exception:
-        return  # the broker is away anyhow
+        return False  # the broker is away anyhow
+    return True
 
 
-def lock_sql(target: Target) -> None:
-    database = Database(Settings(database_url=target.stack.database_url).database())
+def lock_sql(target: Target) -> bool:
+    database = database_of(target.descent)
     try:
         with sql_away(database):
             time.sleep(AWAY_SECONDS)
     except Exception:
-        return  # somebody else holds it
+        return False  # somebody else holds it
     finally:
         database.dispose()
+    return True
 
 
-def damage_a_checkpoint(target: Target) -> None:
+def damage_a_checkpoint(target: Target) -> bool:
     """A byte of the newest file is another one."""
-    files = sorted(Path(target.stack.folder / "storage" / "checkpoints").rglob("*.safetensors"))
-    if files:
-        path = max(files, key=lambda file: file.stat().st_mtime if file.exists() else 0.0)
-        try:
-            content = bytearray(path.read_bytes())
-            content[target.random.randrange(len(content))] ^= 0x55
-            path.write_bytes(content)
-        except OSError:
-            return  # nobody needed it any more
+    newest = 0.0, None
+    for file in (target.descent.storage / "checkpoints").rglob("*.safetensors"):
+        with suppress(FileNotFoundError):
+            newest = max(newest, (file.stat().st_mtime, file), key=lambda found: found[0])
+    if newest[1] is None:
+        return False
+    try:
+        content = bytearray(newest[1].read_bytes())
+        content[target.random.randrange(len(content))] ^= 0x55
+        with newest[1].open("r+b") as damaged:
+            damaged.write(content)
+    except FileNotFoundError:
+        return False  # nobody needed it any more
+    return True
 
 
-FAULTS: dict[str, tuple[int, Callable[[Target], None]]] = {
+PLAIN_FAULTS: dict[str, tuple[int, Fault]] = {
     "training process killed": (4, kill_training_process),
     "worker killed": (2, kill_worker),
     "worker asked to stop": (2, ask_worker_to_stop),
     "worker asleep for 3 leases": (1, make_a_zombie),
-    "API killed": (2, kill_api),
     "Redis killed": (1, kill_redis),
     "Redis stopped": (1, stop_redis),
     "Redis emptied": (1, empty_redis),
+}
+"""What can befall any service of this kind. By name: how often, relative to the others, and what is done."""
+
+FAULTS: dict[str, tuple[int, Fault]] = PLAIN_FAULTS | {
+    "API killed": (2, kill_api),
     "messages tenfold": (1, double_the_messages),
     "SQL away": (2, lock_sql),
     "checkpoint damaged": (2, damage_a_checkpoint),
 }
-"""By name: how often, relative to the others, and what is done."""
+"""With those that only Descent has the parts for."""

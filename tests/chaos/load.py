@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +93,12 @@ def as_bytes(steps: NDArray[Any], values: NDArray[Any]) -> tuple[bytes, bytes]:
     return np.asarray(steps, "<i4").tobytes(), np.asarray(values, "<f4").tobytes()
 
 
-def trained_in_peace(spec: Mapping[str, Any], folder: Path) -> dict[tuple[int, int], Reference]:
-    """What each run of a spec comes to, by seed and member; its files are written under the folder."""
+Members = Mapping[int, Reference]
+"""What the runs of one seed must come to, by their member."""
+
+
+def trained_in_peace(spec: Mapping[str, Any], folder: Path) -> dict[int, dict[int, Reference]]:
+    """What each run of a spec comes to, by seed and then member; its files are written under the folder."""
     torch.set_num_threads(1)
     wanted = JobSpec.model_validate(spec)
     storage, found = Storage(str(folder)), {}
@@ -104,5 +110,18 @@ def trained_in_peace(spec: Mapping[str, Any], folder: Path) -> dict[tuple[int, i
         file = artifacts.store(storage, f"{wanted.spec_hash[:12]}-{seed}-{member}", 0, WEIGHTS, weights)
         with storage.open(file.storage_key) as content:
             digest = hashlib.sha256(content.read()).hexdigest()
-        found[seed, member] = Reference(digest, heard.series())
+        found.setdefault(seed, {})[member] = Reference(digest, heard.series())
     return found
+
+
+def references_for(specs: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[int, dict[int, Reference]]]:
+    """What the runs of each of these specs come to, trained in processes of their own, without any disturbance."""
+    with ProcessPoolExecutor(2, get_context("spawn")) as processes:
+        return list(processes.map(trained_in_peace, specs, (folder / str(number) for number in range(len(specs)))))
+
+
+def references_of_jobs(jobs: int, folder: Path) -> list[Members]:
+    """What each of the first jobs must come to."""
+    distinct = min(jobs, len(SPECS) * SEEDS)
+    found = references_for([spec_of(number) for number in range(distinct)], folder)
+    return [next(iter(found[number % distinct].values())) for number in range(jobs)]

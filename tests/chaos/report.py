@@ -19,6 +19,8 @@ class Report:
     """Accepted, and not there or not ended in the end, or ended as nobody wanted."""
     doubled: int = 0
     """In SQL without having been accepted: submitted twice."""
+    sent_twice: int = 0
+    """Submitted once more on purpose, with the same key."""
     runs: int = 0
     duplicated_points: int = 0
     gaps: int = 0
@@ -61,6 +63,7 @@ ROWS = (
     ("terminal", "jobs ended"),
     ("lost", "jobs lost"),
     ("doubled", "jobs doubled"),
+    ("sent_twice", "jobs sent twice on purpose"),
     ("runs", "runs"),
     ("duplicated_points", "points twice"),
     ("gaps", "points missing"),

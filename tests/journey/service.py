@@ -22,16 +22,16 @@ HEARTBEAT_SECONDS = 0.5
 LEASE_SECONDS = 3.0
 
 
-def eventually(holds: Callable[[], bool], what: str) -> None:
+def eventually(holds: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for something that happens in another process.
 
     Raises:
         AssertionError: if it does not.
 
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_SECONDS:.0f} s"
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
         time.sleep(0.05)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ PAUSING, PAUSED = RunStatus.PAUSING, RunStatus.PAUSED
 SUCCEEDED, FAILED, CANCELLED = RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED
 
 KEPT = 2
-ENDING = {"step": 10, "train_seconds": 1.0, "summary": {}}
+ENDING: dict[str, Any] = {"step": 10, "train_seconds": 1.0, "summary": {}}
 
 
 @dataclass
