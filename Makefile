@@ -13,7 +13,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 
 .PHONY: help
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(VENV)/local ## Train three optimizers and read who won
@@ -27,6 +27,15 @@ up: $(VENV)/local ## Run the whole service on this machine
 test: $(VENV)/dev ## Test everything, against real servers
 	@echo "Testing, with a real PostgreSQL, Redis and Celery: about a quarter of an hour on two cores"
 	@$(BIN)/python -m pytest
+
+.PHONY: chaos-small
+chaos-small: $(VENV)/dev ## Train 60 jobs on both databases while something breaks every two seconds: three minutes
+	@$(BIN)/python -m tests.chaos --jobs 60 --fault-seconds 2 --seconds-limit 120
+
+.PHONY: chaos
+chaos: $(VENV)/dev ## Break everything, one by one; then 1,000 jobs under faults, beside plain Celery: most of an hour
+	@$(BIN)/python -m pytest -m chaos tests/chaos
+	@$(BIN)/python -m tests.chaos --jobs 1000 --fault-seconds 2 --seconds-limit 1200 --plain-jobs 60
 
 .PHONY: check
 check: $(VENV)/dev ## Lint, types, import contracts, generated docs

@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import HTMLResponse
 
 from api import errors
 from api.dependencies import Service
 from api.histories import Histories
+from api.housekeeping import Housekeeper
 from api.limits import RequestLimits
 from api.relay import Relay
 from api.responses import forget_old_answers
@@ -28,6 +28,7 @@ from api.routes import (
     datasets,
     diagnoses,
     experiments,
+    housekeeping,
     jobs,
     operations,
     predictions,
@@ -48,7 +49,9 @@ from models.storage import Storage
 
 CONNECTIONS = 20
 """To the database, and as many again in a rush: one for each thread that may ask at once."""
-FORGET_SECONDS = 3600.0
+HOUSEKEEPING_SECONDS = 3600.0
+FIRST_HOUSEKEEPING_SECONDS = 60.0
+"""After the start, which has better things to do."""
 
 DESCRIPTION = """
 Submit a spec, watch its runs train, and compare jobs with statistics.
@@ -72,6 +75,7 @@ ROOMS = (
     verdicts,
     components,
     operations,
+    housekeeping,
 )
 
 log = structlog.get_logger()
@@ -88,13 +92,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         service = _connect(config, meters)
         app.state.service = service
         service.relay.start()
-        forgetting = asyncio.create_task(_forget_old_answers(service.database))
+        housekeeper = Housekeeper(service.database, service.storage, config)
+        keeping_house = asyncio.create_task(_keep_house(service, housekeeper))
         try:
             yield
         finally:
-            forgetting.cancel()
+            housekeeper.stop()
+            keeping_house.cancel()
             with suppress(asyncio.CancelledError):
-                await forgetting
+                await keeping_house
             await run_in_threadpool(service.relay.stop)
             await service.metrics_async.aclose()
             await service.metrics_async.connection_pool.aclose()
@@ -135,13 +141,18 @@ def _connect(config: Settings, meters: Meters) -> Service:
     )
 
 
-async def _forget_old_answers(database: Database) -> None:
+async def _keep_house(service: Service, housekeeper: Housekeeper) -> None:
+    """Once an hour; where several processes serve, in the one whose relay is at work."""
+    await asyncio.sleep(FIRST_HOUSEKEEPING_SECONDS)
     while True:
         try:
-            await run_in_threadpool(forget_old_answers, database)
-        except SQLAlchemyError as error:
-            log.warning("answers.not_forgotten", error=type(error).__name__)
-        await asyncio.sleep(FORGET_SECONDS)
+            await run_in_threadpool(forget_old_answers, service.database)
+            if service.relay.is_leader:
+                report = await run_in_threadpool(housekeeper.tidy, rehearses=False)
+                log.info("house.kept", **report.model_dump(exclude={"dry_run", "orphan_keys"}))
+        except Exception as error:  # whatever is away comes back, and an hour later all of it is tried again
+            log.warning("house.not_kept", error=f"{type(error).__name__}: {error}".splitlines()[0])
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
 def _add_documentation(app: FastAPI) -> None:

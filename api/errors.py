@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from errno import EDQUOT, ENOSPC
 from typing import Any
 
 import structlog
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from kombu.exceptions import OperationalError as BrokerAway
+from redis import RedisError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -16,6 +19,7 @@ from api.pointers import body_errors, parameter_errors
 from models.answers import Problem, ProblemError
 from models.owner import IllegalAction
 from models.spec.plan import PlanError
+from models.storage import NotStored
 
 RETRY_AFTER_SECONDS = 2
 
@@ -70,6 +74,9 @@ INTERNAL = ProblemKind(500, "internal_error", "The service failed", "the log has
 DISK_FULL = ProblemKind(507, "disk_full", "There is no room to store it", "the disk of the service is full")
 UNAVAILABLE = ProblemKind(503, "unavailable", "A part of the service does not answer", "the database does not answer")
 
+_DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
+"""Cut off, locked, out of time: not what a statement of ours did wrong."""
+
 _BY_STATUS = {kind.status: kind for kind in (MALFORMED, NOT_FOUND, NOT_ALLOWED, TOO_LARGE, NOT_JSON)}
 
 
@@ -112,16 +119,40 @@ def as_refusal(error: Exception) -> Refusal:
             return invalid(error.pointer, error.code, str(error))
         case IllegalAction():
             return Refusal(ILLEGAL_ACTION, str(error), legal_actions=error.legal)
-        case OperationalError() | InterfaceError() | PoolTimeout():
-            log.warning("database.unavailable", error=_first_line(error))
-            later = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-            return Refusal(UNAVAILABLE, "the database does not answer: try again", headers=later)
         case StarletteHTTPException():
             kind = _BY_STATUS.get(error.status_code, MALFORMED)
             return Refusal(kind, _plain_detail(error), headers=error.headers)
+        case DBAPIError() | PoolTimeout() | RedisError() | BrokerAway() | OSError():
+            return _as_outage(error)
         case _:
-            log.error("request.failed", exc_info=error)
-            return Refusal(INTERNAL, "this is our fault, not yours: the log has more under this request_id")
+            return _failure(error)
+
+
+def _failure(error: Exception) -> Refusal:
+    log.error("request.failed", exc_info=error)
+    return Refusal(INTERNAL, "this is our fault, not yours: the log has more under this request_id")
+
+
+def _as_outage(error: Exception) -> Refusal:
+    """What it means that a part behind the service did not do its work."""
+    match error:
+        case DBAPIError() if not (error.connection_invalidated or isinstance(error, _DATABASE_AWAY)):
+            return _failure(error)
+        case DBAPIError() | PoolTimeout():
+            part = "the database"
+        case RedisError() | BrokerAway():
+            part = "Redis"
+        case NotStored():
+            log.error("storage.lacks_a_file", exc_info=error)
+            return Refusal(NOT_FOUND, "a file that the answer rests on is gone from storage")
+        case OSError() if error.errno in (ENOSPC, EDQUOT):
+            log.warning("storage.full", error=_first_line(error))
+            return Refusal(DISK_FULL, "the service has no room for it: nothing of it was kept")
+        case _:
+            part = "storage"
+    log.warning("part.unavailable", part=part, error=_first_line(error))
+    later = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+    return Refusal(UNAVAILABLE, f"{part} does not answer: try again", headers=later)
 
 
 def _validation_errors(error: RequestValidationError) -> list[ProblemError]:
@@ -177,9 +208,11 @@ def install(app: FastAPI) -> None:
         RequestValidationError,
         PlanError,
         IllegalAction,
-        OperationalError,
-        InterfaceError,
+        DBAPIError,
         PoolTimeout,
+        RedisError,
+        BrokerAway,
+        OSError,
     ):
         app.add_exception_handler(kind, _handle)
 

@@ -7,7 +7,6 @@ from typing import assert_never
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from api.comparison import judge
 from api.comparison.contest import WORSE_THAN_ANY, Outcome, Outcomes, by_seed, outcomes
@@ -63,8 +62,8 @@ HIGHER_IS_BETTER = frozenset({"test_accuracy"})
 class Evidence:
     """Everything that a family of claims is about; each job is read once."""
 
-    def __init__(self, session: Session, service: Service, claims: Sequence[Claim]) -> None:
-        """Read the jobs.
+    def __init__(self, service: Service, claims: Sequence[Claim]) -> None:
+        """Read the jobs. Each look into the database ends before files are read and statistics are made.
 
         Raises:
             Refusal: if a claim names a job that does not exist or has not ended, or all of them have too many runs.
@@ -75,7 +74,7 @@ class Evidence:
             fields = [f"{field}/job" for field in quantities(claim)] or ["job"]
             for field, job_id in zip(fields, jobs_of(claim), strict=True):
                 if job_id not in self._jobs:
-                    self._jobs[job_id] = _read(session, service, job_id, f"/claims/{index}/{field}")
+                    self._jobs[job_id] = _read(service, job_id, f"/claims/{index}/{field}")
         runs = sum(job.runs for job in self._jobs.values())
         if runs > MAX_RUNS:
             raise invalid(
@@ -124,11 +123,12 @@ class Evidence:
                 assert_never(quantity)
 
 
-def _read(session: Session, service: Service, job_id: str, pointer: str) -> "_Job":
-    job = session.get(Job, job_id)
+def _read(service: Service, job_id: str, pointer: str) -> "_Job":
+    with service.database.read() as session:
+        job = session.get(Job, job_id)
+        statuses = session.scalars(select(Run.status).where(Run.job_id == job_id)).all()
     if job is None:
         raise invalid(pointer, "no_such_job", f"there is no job {job_id}: a claim names jobs by their ids")
-    statuses = session.scalars(select(Run.status).where(Run.job_id == job_id)).all()
     if not all(RunStatus(status).is_terminal for status in statuses):
         raise invalid(
             pointer,
@@ -136,14 +136,13 @@ def _read(session: Session, service: Service, job_id: str, pointer: str) -> "_Jo
             f"job {job_id} is still under way, and a verdict that is asked for again and again until it pleases means "
             "nothing: wait until its runs have ended",
         )
-    return _Job(session, service, job)
+    return _Job(service, job)
 
 
 class _Job:
     """One job and what was measured of it."""
 
-    def __init__(self, session: Session, service: Service, job: Job) -> None:
-        self._session = session
+    def __init__(self, service: Service, job: Job) -> None:
         self._service = service
         self._job = job
         self._spec = JobSpec.model_validate(job.spec)
@@ -169,7 +168,8 @@ class _Job:
         return job_results(self._service.database, self._service.storage, self._job.id, self._spec)
 
     def _with_series(self, names: Collection[str] | None) -> JobHistory:
-        (history,) = job_histories(self._session, [self._job], names)
+        with self._service.database.read() as session:
+            (history,) = job_histories(session, [self._job], names)
         return history
 
     def _of(self, quantity: str, found: Outcomes, *, higher: bool = False) -> Sample:
@@ -247,13 +247,13 @@ class _Job:
     def analysis(self, wanted: AnalysisValue, pointer: str) -> Sample:
         rows = self._analyses(wanted.analysis)
         if not rows:
-            kinds = set(
-                self._session.scalars(
-                    select(Analysis.kind)
-                    .join(Run, Run.id == Analysis.run_id)
-                    .where(Run.job_id == self._job.id, Analysis.kind != SEALED_TEST)
-                )
+            kinds_of_job = (
+                select(Analysis.kind)
+                .join(Run, Run.id == Analysis.run_id)
+                .where(Run.job_id == self._job.id, Analysis.kind != SEALED_TEST)
             )
+            with self._service.database.read() as session:
+                kinds = set(session.scalars(kinds_of_job))
             raise self._unknown(f"{pointer}/analysis", wanted.analysis, kinds, "analysis")
         rows = [row for row in rows if all(row.options.get(name) == value for name, value in wanted.options.items())]
         if len({row.digest for row in rows}) != 1:
@@ -282,7 +282,8 @@ class _Job:
 
     def _analyses(self, kind: str) -> list[Analysis]:
         statement = select(Analysis).join(Run, Run.id == Analysis.run_id)
-        return list(self._session.scalars(statement.where(Run.job_id == self._job.id, Analysis.kind == kind)))
+        with self._service.database.read() as session:
+            return list(session.scalars(statement.where(Run.job_id == self._job.id, Analysis.kind == kind)))
 
     def _measured(
         self, rows: Sequence[Analysis], name: str, pointer: str, field: str, when: str
@@ -311,11 +312,11 @@ class _Job:
         return found | {run.seed: WORSE_THAN_ANY for run in self._history.runs if run.diverged}
 
     def seconds(self) -> Sample:
-        rows = self._session.execute(
-            select(Run.seed, Run.member, Run.train_seconds).where(
-                Run.job_id == self._job.id, Run.status == RunStatus.SUCCEEDED
-            )
+        succeeded = select(Run.seed, Run.member, Run.train_seconds).where(
+            Run.job_id == self._job.id, Run.status == RunStatus.SUCCEEDED
         )
+        with self._service.database.read() as session:
+            rows = session.execute(succeeded).all()
         found: dict[Key, Outcome | None] = {(run.seed, run.member): None for run in self._history.runs}
         for seed, member, seconds in rows:
             found[seed, member] = None if seconds is None else Outcome(seconds, exact=True)

@@ -13,6 +13,7 @@ from descent.commands import (
     datasets,
     diagnosing,
     jobs,
+    keeping,
     labs,
     predicting,
     results,
@@ -63,6 +64,7 @@ app.command()(jobs.retry)
 app.command("components")(components.list_components)
 app.add_typer(datasets.app, name="datasets")
 app.command()(predicting.predict)
+app.command("gc")(keeping.collect_garbage)
 app.command()(stack.up)
 app.command()(stack.demo)
 

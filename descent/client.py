@@ -12,6 +12,7 @@ from descent.asking import PAGE_SIZE, given, id_of
 from descent.comparison import Comparison, Question, as_parameters
 from descent.errors import DescentError, TimedOut
 from descent.history import History, follow
+from descent.keeping import Keeping
 from descent.local.state import running_url
 from descent.measuring import Measuring
 from descent.transport import Transport
@@ -41,7 +42,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 Spec = JobSpec | dict[str, Any]
 
 
-class Client(Uploading, Measuring):
+class Client(Uploading, Measuring, Keeping):
     """Talks to one service.
 
     Jobs and runs are named by their id, or by the `Job` or `Run` itself, and data sets by their name, too. Every

@@ -486,3 +486,24 @@ class Readiness(Answer):
     database: bool
     broker: bool
     metrics: bool
+
+
+class Removed(Answer):
+    count: int
+    bytes: int
+
+
+class Housekeeping(Answer):
+    """What was removed, or would be."""
+
+    dry_run: bool
+    checkpoints: Removed
+    histories: Removed
+    """Runs whose points and snapshots went, and the bytes of the points."""
+    artifacts: Removed
+    orphans: Removed
+    """Files in storage that nothing names."""
+    orphan_keys: list[str]
+    """At most 100 of them."""
+    damaged: list[str]
+    """Checkpoints whose files are gone or not whole, at most 100."""

@@ -8,7 +8,7 @@ that its asker waits for, and asks again if nobody answers.
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Connection, Queue
 
 from models.settings import settings
 
@@ -24,6 +24,9 @@ _TRANSPORT = {
     "socket_keepalive": True,
     "health_check_interval": 5,
 }
+
+_AT_ONCE = {"socket_timeout": 1, "socket_connect_timeout": 1, "max_retries": 0}
+"""For those who send: they have more to do than to wait for a broker, and come back anyway."""
 
 PREDICT = "descent.predict"
 PREDICTIONS = "predictions"
@@ -59,14 +62,18 @@ predictions = _celery("descent-predictions", PREDICTIONS)
 """An app of its own: who trains for hours must not sit on a question that waits for seconds."""
 
 
+def _connection(celery: Celery) -> Connection:
+    return celery.connection_for_write(transport_options=celery.conf.broker_transport_options | _AT_ONCE)
+
+
 def wake(device: str, lanes: int) -> None:
     """Bring the number of wake-ups waiting for workers of a device up to `lanes`.
 
     Raises:
-        kombu.exceptions.OperationalError: if the broker cannot be reached.
+        kombu.exceptions.OperationalError: if the broker does not answer within a second.
 
     """
-    with app.connection_for_write() as connection:
+    with _connection(app) as connection:
         name = QUEUES[device]
         queue = app.amqp.queues[name].bind(connection.default_channel)
         waiting = queue.queue_declare().message_count
@@ -78,10 +85,10 @@ def ask(request_id: str, run_id: str, rows: list[Any], seconds: float) -> None:
     """Ask for predictions; the answer comes by Redis, and nobody waits for it after so many seconds.
 
     Raises:
-        kombu.exceptions.OperationalError: if the broker cannot be reached.
+        kombu.exceptions.OperationalError: if the broker does not answer within a second.
 
     """
-    with predictions.connection_for_write() as connection:
+    with _connection(predictions) as connection:
         predictions.send_task(
             PREDICT,
             args=[request_id, run_id, rows],

@@ -167,4 +167,4 @@ def delete_dataset(dataset_id: str, service: ServiceNeeded) -> None:
             raise Refusal(STILL_NEEDED, f"{told} it: delete them first")
         files = list(Description.model_validate(dataset.description).sizes)
         session.delete(dataset)
-    service.storage.delete([uploads.key(dataset.id, file) for file in files])
+    service.forget_files([uploads.key(dataset.id, file) for file in files])

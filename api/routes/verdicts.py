@@ -25,6 +25,5 @@ def judge_claims(family: Family, service: ServiceNeeded) -> Judgement:
 
     Once all runs of their jobs have ended. Nothing is stored: the same claims come to the same verdicts.
     """
-    with service.database.read() as session:
-        evidence = Evidence(session, service, family.claims)
-        return judgement([evidence.find(claim, f"/claims/{i}") for i, claim in enumerate(family.claims)])
+    evidence = Evidence(service, family.claims)
+    return judgement([evidence.find(claim, f"/claims/{i}") for i, claim in enumerate(family.claims)])

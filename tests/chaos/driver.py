@@ -154,29 +154,25 @@ class Driver:
     def _is_over(self) -> bool:
         if len(self._accepted) < self._plan.jobs:
             return False
-        database = database_of(self._stack)
         try:
-            with database.read() as session:
+            with database_of(self._stack) as database, database.read() as session:
                 return all(RunStatus(status).is_terminal for status in session.scalars(select(Run.status).distinct()))
         except SQLAlchemyError:
             return False  # it is away just now
-        finally:
-            database.dispose()
 
     def _judge(self) -> None:
         report = self._report
         report.submitted, report.accepted = self._plan.jobs, len(self._accepted)
         report.failures += [f"job {n} was not accepted" for n in range(self._plan.jobs) if n not in self._accepted]
-        oracle = oracle_of(self._stack, report)
-        for number, job_id in sorted(self._accepted.items()):
-            wrong = oracle.wrong_with(
-                job_id, self._references[number], self._followed, may_be_cancelled=number in self._cancelled
-            )
-            if wrong:
-                report.failures.append(f"job {number}, {job_id}: {'; '.join(wrong)}")
+        with oracle_of(self._stack, report) as oracle:
+            for number, job_id in sorted(self._accepted.items()):
+                wrong = oracle.wrong_with(
+                    job_id, self._references[number], self._followed, may_be_cancelled=number in self._cancelled
+                )
+                if wrong:
+                    report.failures.append(f"job {number}, {job_id}: {'; '.join(wrong)}")
         self._judge_log()
-        database = database_of(self._stack)
-        with database.read() as session:
+        with database_of(self._stack) as database, database.read() as session:
             names = dict(session.execute(select(Job.id, Job.name)).all())
             report.from_checkpoints = session.scalars(
                 select(func.count()).select_from(Cohort).where(Cohort.from_step > 0)
@@ -184,18 +180,15 @@ class Driver:
         report.doubled = len(names) - len(set(names.values()))
         if report.doubled:
             report.failures.append(f"{report.doubled} jobs are there twice")
-        database.dispose()
 
     def _judge_log(self) -> None:
         """Every answer that said "accepted" under one key named one job, and that job is there."""
         named: dict[str, set[str]] = defaultdict(set)
-        database = database_of(self._stack)
-        with database.read() as session:
+        with database_of(self._stack) as database, database.read() as session:
             stored = set(session.scalars(select(Job.id)))
         for entry in self._log.entries():
             if entry.what == "submit" and entry.code == 202:
                 named[entry.key].add(entry.job_id)
-        database.dispose()
         self._report.failures += [f"{key} was answered with {ids}" for key, ids in named.items() if len(ids) > 1]
         gone = set().union(*named.values()) - stored
         self._report.failures += [f"{job_id} was accepted and is gone" for job_id in sorted(gone)]

@@ -6,7 +6,7 @@ A fault answers whether it struck: there may be nothing to strike just then.
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -103,47 +103,53 @@ def double_the_messages(target: Target) -> bool:
 
 
 def lock_sql(target: Target) -> bool:
-    database = database_of(target.descent)
     try:
-        with sql_away(database):
+        with database_of(target.descent) as database, sql_away(database):
             time.sleep(AWAY_SECONDS)
     except Exception:
         return False  # somebody else holds it
-    finally:
-        database.dispose()
     return True
 
 
 def damage_a_checkpoint(target: Target) -> bool:
     """A byte of the newest file is another one."""
-    newest = 0.0, None
+    files = []
     for file in (target.descent.storage / "checkpoints").rglob("*.safetensors"):
         with suppress(FileNotFoundError):
-            newest = max(newest, (file.stat().st_mtime, file), key=lambda found: found[0])
-    if newest[1] is None:
+            files.append((file.stat().st_mtime, file))
+    if not files:
         return False
     try:
-        content = bytearray(newest[1].read_bytes())
-        content[target.random.randrange(len(content))] ^= 0x55
-        with newest[1].open("r+b") as damaged:
+        with max(files)[1].open("r+b") as damaged:
+            content = bytearray(damaged.read())
+            content[target.random.randrange(len(content))] ^= 0x55
+            damaged.seek(0)
             damaged.write(content)
     except FileNotFoundError:
         return False  # nobody needed it any more
     return True
 
 
-PLAIN_FAULTS: dict[str, tuple[int, Fault]] = {
+Faults = Mapping[str, tuple[int, Fault]]
+"""By name: how often, relative to the others, and what is done."""
+
+WORKER_FAULTS: Faults = {
     "training process killed": (4, kill_training_process),
     "worker killed": (2, kill_worker),
     "worker asked to stop": (2, ask_worker_to_stop),
     "worker asleep for 3 leases": (1, make_a_zombie),
+}
+
+PLAIN_FAULTS: Faults = {
+    **WORKER_FAULTS,
     "Redis killed": (1, kill_redis),
     "Redis stopped": (1, stop_redis),
     "Redis emptied": (1, empty_redis),
 }
-"""What can befall any service of this kind. By name: how often, relative to the others, and what is done."""
+"""What can befall any service of this kind."""
 
-FAULTS: dict[str, tuple[int, Fault]] = PLAIN_FAULTS | {
+FAULTS: Faults = {
+    **PLAIN_FAULTS,
     "API killed": (2, kill_api),
     "messages tenfold": (1, double_the_messages),
     "SQL away": (2, lock_sql),

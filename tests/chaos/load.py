@@ -101,7 +101,8 @@ def trained_in_peace(spec: Mapping[str, Any], folder: Path) -> dict[int, dict[in
     """What each run of a spec comes to, by seed and then member; its files are written under the folder."""
     torch.set_num_threads(1)
     wanted = JobSpec.model_validate(spec)
-    storage, found = Storage(str(folder)), {}
+    storage = Storage(str(folder))
+    found: dict[int, dict[int, Reference]] = {}
     for seed, member in wanted.runs:
         heard = _Heard()
         train([wanted], [Member(seed, member)], heard, dict)

@@ -6,6 +6,7 @@ They are patches on what a process has imported, applied by the entry modules of
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import update
@@ -102,12 +103,76 @@ def without_chunks_beside_the_checkpoint() -> None:
     Recorder._write_history = forgetful  # type: ignore[method-assign]
 
 
+def without_lease() -> None:
+    """Whoever once held runs believes that it holds them for good."""
+    from worker.recorder import Recorder
+
+    held, remembered = lifecycle.held, dict[str, dict[str, RunStatus]]()
+
+    def believed(session: Session, cohort_id: str) -> dict[str, RunStatus]:
+        return remembered.setdefault(cohort_id, held(session, cohort_id))
+
+    def go_on(self: Recorder) -> None:
+        return
+
+    vars(lifecycle)["held"] = believed
+    Recorder._let_go = go_on  # type: ignore[method-assign]
+
+
+def without_rollback() -> None:
+    """An attempt that goes on from a checkpoint does not say which points it takes back."""
+    from worker import run_record
+
+    told = vars(run_record)["Chunk"]
+
+    def silent(*arguments: Any, **more: Any) -> Any:
+        return told(*arguments, **more | {"from_step": None})
+
+    vars(run_record)["Chunk"] = silent
+
+
+def without_optimizer_state() -> None:
+    """A checkpoint brings the parameters back, and forgets what the update rule remembered."""
+    import numpy as np
+
+    from worker import tasks
+    from worker.checkpoints import Restored
+
+    read = vars(tasks)["read"]
+
+    def forgetful(*arguments: Any) -> Restored:
+        restored: Restored = read(*arguments)
+        tensors = {
+            name: np.zeros_like(tensor) if name.startswith("rule.") else tensor
+            for name, tensor in restored.saved.tensors.items()
+        }
+        return restored._replace(saved=replace(restored.saved, tensors=tensors))
+
+    vars(tasks)["read"] = forgetful
+
+
+def without_idempotency() -> None:
+    """A submission that comes again is another one."""
+    from api.routes import jobs
+
+    answer_once = vars(jobs)["answer_once"]
+
+    def answer_always(request: Any, database: Any, _: Any, body: Any, act: Any) -> Any:
+        return answer_once(request, database, None, body, act)
+
+    vars(jobs)["answer_once"] = answer_always
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "without_fencing": without_fencing,
     "without_compare_and_set": without_compare_and_set,
     "without_relay": without_relay,
     "without_verification": without_verification,
     "without_chunks_beside_the_checkpoint": without_chunks_beside_the_checkpoint,
+    "without_lease": without_lease,
+    "without_rollback": without_rollback,
+    "without_optimizer_state": without_optimizer_state,
+    "without_idempotency": without_idempotency,
 }
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,14 @@ from tests.chaos.stack import Stack
 NOTHING: tuple[NDArray[np.int32], NDArray[np.float32]] = np.empty(0, np.int32), np.empty(0, np.float32)
 
 
-def database_of(stack: Stack) -> Database:
+@contextmanager
+def database_of(stack: Stack) -> Iterator[Database]:
     """For looking behind the API's back."""
-    return Database(Settings(database_url=stack.database_url).database())
+    database = Database(Settings(database_url=stack.database_url).database())
+    try:
+        yield database
+    finally:
+        database.dispose()
 
 
 def runs_of(database: Database, job_id: str) -> Sequence[Run]:
@@ -126,6 +132,14 @@ class Oracle:
         return digests
 
 
-def oracle_of(stack: Stack, report: Report | None = None) -> Oracle:
+@contextmanager
+def oracle_of(stack: Stack, report: Report | None = None) -> Iterator[Oracle]:
     """What judges the jobs of a stack."""
-    return Oracle(database_of(stack), Storage(str(stack.storage)), report or Report(""))
+    with database_of(stack) as database:
+        yield Oracle(database, Storage(str(stack.storage)), report or Report(""))
+
+
+def complaints(stack: Stack, job_id: str, references: Members, *, may_be_cancelled: bool = False) -> list[str]:
+    """What is wrong with one job."""
+    with oracle_of(stack) as oracle:
+        return oracle.wrong_with(job_id, references, may_be_cancelled=may_be_cancelled)

@@ -29,6 +29,8 @@ class Report:
     """Runs whose weights or points are not those of an undisturbed run."""
     bit_equal: int = 0
     """Runs whose weights and points are."""
+    executed_again: int | None = None
+    """Of tasks that know no attempts: executions too many."""
     resumed: int = 0
     """Runs of more than one attempt."""
     from_checkpoints: int = 0
@@ -69,6 +71,7 @@ ROWS = (
     ("gaps", "points missing"),
     ("wrong_bits", "runs with other bits"),
     ("bit_equal", "runs equal to the bit"),
+    ("executed_again", "executions too many"),
     ("resumed", "runs of several attempts"),
     ("from_checkpoints", "cohorts from a checkpoint"),
     ("cancelled", "jobs cancelled"),
@@ -81,11 +84,12 @@ ROWS = (
 def table(reports: list[Report]) -> Table:
     """All reports side by side."""
     drawn = Table(box=None, pad_edge=False, header_style="dim")
-    drawn.add_column("")
+    drawn.add_column("", no_wrap=True)
     for report in reports:
         drawn.add_column(report.database, justify="right")
     for name, words in ROWS:
-        drawn.add_row(words, *(f"{getattr(report, name):,}" for report in reports))
+        told = [getattr(report, name) for report in reports]
+        drawn.add_row(words, *("–" if count is None else f"{count:,}" for count in told))
     drawn.add_row("seconds", *(f"{report.seconds:.0f}" for report in reports))
     for fault in sorted({fault for report in reports for fault in report.faults}):
         drawn.add_row(f"  {fault}", *(str(report.faults[fault]) for report in reports))

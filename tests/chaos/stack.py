@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -84,8 +84,9 @@ class Program:
 class Installation:
     """Redis and some workers under one folder, looked after until they are stopped."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redis_options: Sequence[str] = ()) -> None:
         self.folder = folder
+        self._redis_options = redis_options
         self.valkey_socket = folder / "valkey.sock"
         self.redis = Program("redis", self._start_redis)
         valkey = Valkey(self.valkey_socket, self.redis.process)
@@ -103,7 +104,7 @@ class Installation:
     def _start_redis(self) -> "subprocess.Popen[bytes]":
         self.valkey_socket.unlink(missing_ok=True)
         options = ["--unixsocket", str(self.valkey_socket), "--unixsocketperm", "700", "--requirepass", PASSWORD]
-        options += ["--port", "0", "--save", "", "--dir", str(self.folder)]
+        options += ["--port", "0", "--save", "", "--dir", str(self.folder), *self._redis_options]
         return subprocess.Popen([server_in_wheel(), *options], stdout=subprocess.DEVNULL, start_new_session=True)
 
     def _python(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":

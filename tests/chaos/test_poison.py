@@ -40,6 +40,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
         return [client.weights(run) for run in runs if run.seed != poison.SEED]
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("reason", list(poison.POISONS))
 def test_the_poisoned_run_fails_alone_with_its_reason(
     start_stack: StartStack, healthy: list[bytes], reason: str

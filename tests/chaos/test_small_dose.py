@@ -1,39 +1,35 @@
 """A few jobs under faults, on both databases: none is lost, no point is twice or missing, every bit is right."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import mutants
 from tests.chaos.conftest import StartStack
-from tests.chaos.driver import Driver, Plan, references_for
-from tests.chaos.load import SPECS, Reference
+from tests.chaos.driver import Driver, Plan
+from tests.chaos.load import Members, references_of_jobs
 
-DOSE = Plan(jobs=12, fault_seconds=2.0, submit_seconds=8.0, limit_seconds=90.0)
+DOSE = Plan(jobs=6, fault_seconds=1.5, submit_seconds=5.0, limit_seconds=90.0)
 
 
-@pytest.fixture(scope="module")
-def references(tmp_path_factory: pytest.TempPathFactory) -> Mapping[int, Mapping[tuple[int, int], Reference]]:
+@pytest.fixture(scope="session")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Members]:
     folder: Path = tmp_path_factory.mktemp("peace")
-    return references_for(folder, range(len(SPECS)))
+    return references_of_jobs(DOSE.jobs, folder)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_nothing_accepted_is_lost(
-    start_stack: StartStack, references: Mapping[int, Mapping[tuple[int, int], Reference]], kind: str
-) -> None:
-    report = Driver(start_stack(kind, 2), kind, DOSE, references).run()
+def test_nothing_accepted_is_lost(fresh_stack: StartStack, references: Sequence[Members], kind: str) -> None:
+    report = Driver(fresh_stack(workers=2), kind, DOSE, references).run()
     assert report.failures == []
-    assert (report.accepted, report.terminal, report.lost, report.doubled) == (12, 12, 0, 0)
+    assert (report.accepted, report.terminal, report.lost, report.doubled) == (DOSE.jobs, DOSE.jobs, 0, 0)
     assert (report.duplicated_points, report.gaps, report.wrong_bits) == (0, 0, 0)
     assert sum(report.faults.values()) > 3
 
 
-def test_points_that_are_lost_on_their_way_are_caught(
-    start_stack: StartStack, references: Mapping[int, Mapping[tuple[int, int], Reference]]
-) -> None:
+@pytest.mark.chaos
+def test_points_that_are_lost_on_their_way_are_caught(start_stack: StartStack, references: Sequence[Members]) -> None:
     stack = start_stack(settings={mutants.VARIABLE: "without_chunks_beside_the_checkpoint"})
-    report = Driver(stack, "sqlite", Plan(8, 1_000.0, 1.0, 60.0), references).run()
+    report = Driver(stack, "sqlite", Plan(4, 1_000.0, 1.0, 60.0), references).run()
     assert report.gaps > 0
     assert report.failures

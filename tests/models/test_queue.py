@@ -1,27 +1,33 @@
 """A wake-up says that there is work, never which; there are as many as there are idle lanes."""
 
 import json
+import os
+import signal
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import redis
 from kombu.exceptions import OperationalError
 
-from models.queue import TRAIN, WAKE_UP_SECONDS, app, wake
+from models.queue import TRAIN, WAKE_UP_SECONDS, app, ask, predictions, wake
 from tests.servers import Valkey
+
+GIVES_UP_SECONDS = 2.0
 
 
 @pytest.fixture
 def broker(valkey: Valkey) -> Iterator["redis.Redis"]:
     """A look into the broker, which is empty."""
-    before = app.conf.broker_url, app.conf.broker_transport_options
-    app.conf.broker_url = valkey.broker_url()
+    before = app.conf.broker_url
+    app.conf.broker_url = predictions.conf.broker_url = valkey.broker_url()
     with redis.Redis.from_url(valkey.metrics_url(database=0)) as client:
         client.flushdb()
         yield client
         client.flushdb()
-    app.conf.broker_url, app.conf.broker_transport_options = before
+    app.conf.broker_url = predictions.conf.broker_url = before
 
 
 def waiting(broker: "redis.Redis") -> dict[str, int]:
@@ -63,8 +69,33 @@ def test_a_wake_up_carries_no_work_and_is_soon_too_old(broker: "redis.Redis") ->
     assert WAKE_UP_SECONDS <= 60
 
 
-def test_a_broker_that_is_away_is_an_error(broker: "redis.Redis") -> None:
-    app.conf.broker_transport_options = app.conf.broker_transport_options | {"max_retries": 1, "interval_start": 0}
+@contextmanager
+def stopped(server: Valkey) -> Iterator[None]:
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+def test_a_broker_that_is_away_is_an_error_at_once(broker: "redis.Redis", valkey: Valkey) -> None:
+    wake("cpu", 1)
+    with gives_up(), stopped(valkey):
+        wake("cpu", 2)
+    with gives_up(), stopped(valkey):
+        ask("question_1", "run_1", [[1.0]], 1.0)
     app.conf.broker_url = "redis+socket:///nowhere/valkey.sock?virtual_host=0"
-    with pytest.raises(OperationalError):
+    with gives_up():
         wake("cpu", 1)
+    app.conf.broker_url = valkey.broker_url()
+    wake("cpu", 3)
+    assert waiting(broker)["cpu"] == 3
+
+
+@contextmanager
+def gives_up() -> Iterator[None]:
+    """Nobody who sends has more than two seconds to spare for a broker."""
+    started = time.monotonic()
+    with pytest.raises(OperationalError):
+        yield
+    assert time.monotonic() - started < GIVES_UP_SECONDS

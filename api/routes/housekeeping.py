@@ -1,0 +1,24 @@
+"""Housekeeping: remove what has had its time and what nobody names, or only say what that would be."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from api.dependencies import ServiceNeeded
+from api.errors import declared
+from api.housekeeping import Housekeeper
+from models import answers
+
+router = APIRouter(prefix="/v1/housekeeping", tags=["operations"])
+
+
+@router.post("", summary="Remove what has had its time", responses=declared())
+def tidy(
+    service: ServiceNeeded,
+    dry_run: Annotated[bool, Query(description="Remove nothing; report the same numbers.")] = False,
+) -> answers.Housekeeping:
+    """Checkpoints, histories and artifacts beyond the settings' days, and files in storage that nothing names.
+
+    It happens by itself once an hour.
+    """
+    return Housekeeper(service.database, service.storage, service.settings).tidy(rehearses=dry_run)
