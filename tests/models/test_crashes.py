@@ -45,7 +45,7 @@ def test_a_checkpoint_forgives_all_crashes_before_it(database: Database) -> None
 
 def cohorts_of(database: Database, run_id: str, times: int, happens: Callable[[Database, Claim], object]) -> list[int]:
     """The sizes of the next cohorts of a run, to each of which this happens; all others finish."""
-    sizes = []
+    sizes: list[int] = []
     while len(sizes) < times:
         found = claim(database)
         if run_id in {run.id for run in found.runs}:
