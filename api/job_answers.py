@@ -24,8 +24,9 @@ class Tally:
     runs: dict[RunStatus, int] = field(default_factory=dict)
     completed: int = 0
     total: int = 0
-    running_completed: int = 0
-    running_total: int = 0
+    running_taken: int = 0
+    """Steps that the running runs took since their workers claimed them."""
+    running_left: int = 0
     running_since: datetime | None = None
 
     @property
@@ -33,15 +34,15 @@ class Tally:
         """How long the running runs will take; None while others still wait for their turn."""
         if self.runs.get(RunStatus.QUEUED):
             return None
-        return eta_seconds(self.running_since, self.running_completed, self.running_total)
+        return eta_seconds(self.running_since, self.running_taken, self.running_left)
 
 
-def eta_seconds(since: datetime | None, completed: int, total: int) -> float | None:
-    """Seconds until the end at the pace so far; None where there is no pace yet."""
-    if since is None or not completed:
+def eta_seconds(since: datetime | None, taken: int, left: int) -> float | None:
+    """Seconds until `left` steps are taken at the pace of those `taken` since a moment; None without a pace yet."""
+    if since is None or taken <= 0:
         return None
     elapsed = max(0.0, (now() - since).total_seconds())
-    return round(elapsed / completed * (total - completed), 1)
+    return round(elapsed / taken * left, 1)
 
 
 def tallies(session: Session, job_ids: Collection[str]) -> dict[str, Tally]:
@@ -55,17 +56,19 @@ def tallies(session: Session, job_ids: Collection[str]) -> dict[str, Tally]:
             func.sum(Run.step),
             func.sum(Run.total_steps),
             func.min(Run.started_at),
+            func.sum(Run.step - func.coalesce(Cohort.from_step, 0)),
         )
+        .outerjoin(Cohort, Run.cohort_id == Cohort.id)
         .where(Run.job_id.in_(job_ids))
         .group_by(Run.job_id, Run.status)
     )
-    for job_id, status, runs, completed, total, since in rows:
+    for job_id, status, runs, completed, total, since, taken in rows:
         tally = counted[job_id]
         tally.runs[RunStatus(status)] = runs
         tally.completed += int(completed)
         tally.total += int(total)
         if status == RunStatus.RUNNING:
-            tally.running_completed, tally.running_total, tally.running_since = int(completed), int(total), since
+            tally.running_taken, tally.running_left, tally.running_since = int(taken), int(total - completed), since
     return counted
 
 
@@ -124,14 +127,14 @@ def _job_answer(job: Job, tally: Tally, live: Collection[str]) -> answers.Job:
 def run_answers(session: Session, condition: ColumnElement[bool]) -> list[answers.Run]:
     """The runs that meet a condition, in their job's order; two queries."""
     rows = session.execute(
-        select(Run, Cohort.provenance)
+        select(Run, Cohort.provenance, Cohort.from_step)
         .outerjoin(Cohort, Run.cohort_id == Cohort.id)
         .where(condition)
         .order_by(Run.job_id, Run.position)
     ).all()
-    waits = any(run.status == RunStatus.QUEUED for run, _ in rows)
-    positions = _queue_positions(session, [run.id for run, _ in rows]) if waits else {}
-    return [_run_answer(run, provenance, positions.get(run.id)) for run, provenance in rows]
+    waits = any(row.Run.status == RunStatus.QUEUED for row in rows)
+    positions = _queue_positions(session, [row.Run.id for row in rows]) if waits else {}
+    return [_run_answer(row.Run, row.provenance, row.from_step, positions.get(row.Run.id)) for row in rows]
 
 
 def _queue_positions(session: Session, run_ids: Collection[str]) -> Mapping[str, int]:
@@ -146,9 +149,11 @@ def _queue_positions(session: Session, run_ids: Collection[str]) -> Mapping[str,
     return dict(rows.all())
 
 
-def _run_answer(run: Run, provenance: dict[str, Any] | None, position: int | None) -> answers.Run:
+def _run_answer(
+    run: Run, provenance: dict[str, Any] | None, from_step: int | None, position: int | None
+) -> answers.Run:
     status = RunStatus(run.status)
-    is_running = status is RunStatus.RUNNING
+    taken = run.step - (from_step or 0) if status is RunStatus.RUNNING else 0
     return answers.Run(
         id=run.id,
         job_id=run.job_id,
@@ -163,7 +168,7 @@ def _run_answer(run: Run, provenance: dict[str, Any] | None, position: int | Non
         progress=answers.Progress(
             completed=run.step,
             total=run.total_steps,
-            eta_seconds=eta_seconds(run.started_at, run.step, run.total_steps) if is_running else None,
+            eta_seconds=eta_seconds(run.started_at, taken, run.total_steps - run.step),
         ),
         queued_at=run.queued_at,
         started_at=run.started_at,

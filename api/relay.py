@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import structlog
 from filelock import FileLock, Timeout
+from kombu.exceptions import OperationalError as BrokerAway
 from sqlalchemy import Connection, delete, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -111,8 +112,12 @@ class Relay:
                 )
                 if to_measure or session.scalar(waiting.where(Run.device.in_(lifecycle.CLAIMABLE[device])).limit(1))
             }
-        for device, lanes in idle.items():
-            wake(device, lanes)
+        try:
+            for device, lanes in idle.items():
+                wake(device, lanes)
+        except BrokerAway as error:
+            # The next tick tries again; what has to be returned to the queue needs no broker.
+            log.warning("relay.broker_away", error=type(error).__name__)
 
     def _return_lost_runs(self) -> None:
         with self._database.read() as session:

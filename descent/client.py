@@ -36,6 +36,7 @@ from models.answers import (
 )
 from models.claims import Claim, Judgement
 from models.spec.job import JobSpec
+from models.status import RunStatus
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
@@ -150,7 +151,14 @@ class Client(Uploading, Measuring, Keeping):
     ) -> Job:
         """Let an ended job go on under a larger budget, in steps or epochs, as if it had been its first.
 
-        With `max_seconds` alone, only the limit of its runs' training time changes, which may be done at any time.
+        Runs that spent their budget go on from their last checkpoints; those that stopped early stay. With
+        `max_seconds` alone only the limit of each run's training time changes, in seconds, which may be done at any
+        time and counts from the next attempt on; left out, it stays.
+
+        Raises:
+            Refused: while a run waits, rests or trains; if the budget is not larger, or would have changed the steps
+                that were taken, as a schedule does; or if the job's sealed test was opened.
+
         """
         kept = job.spec.budget
         if steps is None and epochs is None:
@@ -170,6 +178,8 @@ class Client(Uploading, Measuring, Keeping):
     def wait(self, job: str | Job, timeout: float | None = None) -> Job:
         """Return the job once all its runs have ended, however they ended.
 
+        A paused job has not ended: this waits until it is resumed, or cancelled, from elsewhere.
+
         Raises:
             TimedOut: after `timeout` seconds.
 
@@ -178,7 +188,8 @@ class Client(Uploading, Measuring, Keeping):
         pause = 0.1
         while not (found := self.job(job)).is_terminal:
             if deadline is not None and time.monotonic() + pause > deadline:
-                raise TimedOut(f"{found.name or found.id} is still {found.status} after {timeout:g} s; it goes on")
+                later = "it goes on once it is resumed" if found.status is RunStatus.PAUSED else "it goes on"
+                raise TimedOut(f"{found.name or found.id} is still {found.status} after {timeout:g} s; {later}")
             time.sleep(pause)
             pause = min(1.5 * pause, 1.0)
         return found
@@ -263,6 +274,14 @@ class Client(Uploading, Measuring, Keeping):
 
     def cancel_sweep(self, sweep_id: str) -> Sweep:
         return self._ask(Sweep, "POST", f"/v1/sweeps/{sweep_id}/cancel")
+
+    def pause_sweep(self, sweep_id: str) -> Sweep:
+        """Pause every job of a sweep that waits or trains."""
+        return self._ask(Sweep, "POST", f"/v1/sweeps/{sweep_id}/pause")
+
+    def resume_sweep(self, sweep_id: str) -> Sweep:
+        """Let every paused job of a sweep go on from where it was saved."""
+        return self._ask(Sweep, "POST", f"/v1/sweeps/{sweep_id}/resume")
 
     def experiments(self) -> Iterator[Experiment]:
         return self._pages(Experiment, "/v1/experiments", [])

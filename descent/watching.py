@@ -97,7 +97,10 @@ class Watch:
 
 
 def watch(client: Client, jobs: Sequence[Job], console: Console) -> list[Job]:
-    """Show jobs until they have ended, as moving bars on a terminal and as a line now and then elsewhere."""
+    """Show jobs until they have ended, as moving bars on a terminal and as a line now and then elsewhere.
+
+    A paused job is told to be so, and watched on: it may be resumed from elsewhere.
+    """
     seen = Watch(client, jobs)
     seen.look()
     if not console.is_terminal:
@@ -158,6 +161,8 @@ def _headline(seen: Watch, job: Job) -> Text:
     share = f"{_percent(job.progress.completed, job.progress.total):>4}"
     text = Text.assemble((f"{job.name or job.id}", "bold"), "  ", (job.status.value, STYLES[job.status]), f"  {share}")
     text.append("  " + ", ".join(parts), style="dim")
+    if job.status is RunStatus.PAUSED:
+        text.append(f"\n  It rests until it is resumed: descent resume {job.name or job.id}", style=STYLES[job.status])
     for warning in job.warnings if not job.is_terminal else ():
         text.append(f"\n  {warning}", style="yellow")
     return text
@@ -190,7 +195,12 @@ def _cell(run: Run, loss: float | None, *, has_members: bool) -> tuple[Renderabl
         complete_style=style,
         finished_style=style,
     )
-    told = {RunStatus.FAILED: "fails", RunStatus.CANCELLED: "off", RunStatus.QUEUED: "waits"}
+    told = {
+        RunStatus.FAILED: "fails",
+        RunStatus.CANCELLED: "off",
+        RunStatus.QUEUED: "waits",
+        RunStatus.PAUSED: "rests",
+    }
     share = told.get(run.status) or _percent(run.progress.completed, run.progress.total)
     value = "" if loss is None else f"{loss:.4g}"
     name = f" run {run.seed}.{run.member}" if has_members else f" seed {run.seed}"

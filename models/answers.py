@@ -107,7 +107,7 @@ class Job(Answer):
     runs_by_status: dict[RunStatus, int]
     progress: Progress
     actions: list[str]
-    """What can be done to it now: cancel, retry, delete."""
+    """What can be done to it now: cancel, pause, resume, retry, extend, delete."""
     warnings: list[str]
     """What keeps it from training, such as a device that no live worker has."""
 

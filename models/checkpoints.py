@@ -29,6 +29,10 @@ class Place:
     row: int
 
 
+class CheckpointGone(OSError):
+    """Somebody else found it damaged meanwhile: the runs go on from elsewhere, once they are claimed again."""
+
+
 def point(
     session: Session, cohort_id: str, step: int, file: CheckpointFile, run_ids: Sequence[str], most: int
 ) -> list[str]:
@@ -100,7 +104,10 @@ def remove_unneeded(session: Session, checkpoint_ids: "set[str] | Sequence[str]"
         .returning(Checkpoint.storage_key)
         .execution_options(synchronize_session=False)
     )
-    return list(keys)
+    gone = list(keys)
+    # Two checkpoints of one file: it stays as long as either is needed.
+    named = set(session.scalars(select(Checkpoint.storage_key).where(Checkpoint.storage_key.in_(gone))))
+    return [key for key in gone if key not in named]
 
 
 def discard(session: Session, checkpoint_id: str) -> str | None:
@@ -110,7 +117,9 @@ def discard(session: Session, checkpoint_id: str) -> str | None:
         The storage key of its file, or None where it was forgotten before.
 
     """
-    run_ids = session.scalars(select(CheckpointRow.run_id).where(CheckpointRow.checkpoint_id == checkpoint_id)).all()
+    theirs = select(CheckpointRow.run_id).where(CheckpointRow.checkpoint_id == checkpoint_id)
+    # Locked first, and in one order everywhere: whoever deletes or records meanwhile locks the same rows.
+    run_ids = session.scalars(select(Run.id).where(Run.id.in_(theirs)).order_by(Run.id).with_for_update()).all()
     key = session.scalar(delete(Checkpoint).where(Checkpoint.id == checkpoint_id).returning(Checkpoint.storage_key))
     session.execute(delete(CheckpointRow).where(CheckpointRow.checkpoint_id == checkpoint_id))
     _go_on_from_what_is_left(session, run_ids)
@@ -130,7 +139,12 @@ def _go_on_from_what_is_left(session: Session, run_ids: Sequence[str]) -> None:
 
 
 def places(session: Session, claim: Claim) -> list[Place]:
-    """Where the runs of a claim stand, in their order; empty where they begin."""
+    """Where the runs of a claim stand, in their order; empty where they begin.
+
+    Raises:
+        CheckpointGone: if another cohort, whose runs stand in the same file, has discarded it since the claim.
+
+    """
     if claim.resume_step == 0:
         return []
     found = {
@@ -152,4 +166,6 @@ def places(session: Session, claim: Claim) -> list[Place]:
             .order_by(Checkpoint.id)
         )
     }
+    if missing := [run.id for run in claim.runs if run.id not in found]:
+        raise CheckpointGone(f"the checkpoint at step {claim.resume_step:,} is gone for {', '.join(missing)}")
     return [found[run.id] for run in claim.runs]

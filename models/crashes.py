@@ -27,6 +27,8 @@ def return_lost(session: Session, run_id: str, attempt: int) -> RunStatus | None
         select(Run.crashes, Run.most_together, Cohort.size)
         .join(Cohort, Cohort.id == Run.cohort_id)
         .where(Run.id == run_id, Run.attempt == attempt)
+        # Locked: a checkpoint that is being recorded forgives the crashes that are counted here.
+        .with_for_update(of=Run)
     ).one_or_none()
     if lost is None:
         return None

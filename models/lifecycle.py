@@ -196,6 +196,8 @@ def finish(
     )
     if moved and status is RunStatus.FAILED:
         fail_followers(session, run_id)
+    elif moved and status is RunStatus.CANCELLED:
+        _cancel_followers(session, run_id)
     return moved
 
 
@@ -215,6 +217,7 @@ def give_up(session: Session, run_id: str, attempt: int, otherwise: RunStatus, *
     away = {"cohort_id": None, "worker_id": None}
     ended = {"status": RunStatus.CANCELLED, "finished_at": now(), "worker_id": None}
     if move(session, run_id, attempt, {RunStatus.CANCELLING}, **ended):
+        _cancel_followers(session, run_id)
         return RunStatus.CANCELLED
     if move(session, run_id, attempt, {RunStatus.PAUSING}, status=RunStatus.PAUSED, **away):
         return RunStatus.PAUSED
@@ -225,22 +228,34 @@ def give_up(session: Session, run_id: str, attempt: int, otherwise: RunStatus, *
 
 def fail_followers(session: Session, run_id: str) -> None:
     """End the runs that could only have gone on from this one."""
-    failed = session.execute(select(Run.job_id, Run.seed, Run.member).where(Run.id == run_id)).one()
+    member = session.scalars(select(Run.member).where(Run.id == run_id)).one()
+    _end_followers(
+        session,
+        run_id,
+        status=RunStatus.FAILED,
+        status_reason=StatusReason.ROUND_BEFORE_FAILED,
+        status_detail=f"round {member} of this seed failed, run {run_id}: see there, then retry the job",
+    )
+
+
+def _cancel_followers(session: Session, run_id: str) -> None:
+    # A retry may have queued them while this one was still letting go: they would wait for it for good.
+    reason = StatusReason.CANCELLED_BY_USER
+    _end_followers(session, run_id, status=RunStatus.CANCELLED, status_reason=reason, status_detail=None)
+
+
+def _end_followers(session: Session, run_id: str, **ending: Any) -> None:
+    before = session.execute(select(Run.job_id, Run.seed, Run.member).where(Run.id == run_id)).one()
     session.execute(
         update(Run)
         .where(
-            Run.job_id == failed.job_id,
-            Run.seed == failed.seed,
-            Run.member > failed.member,
+            Run.job_id == before.job_id,
+            Run.seed == before.seed,
+            Run.member > before.member,
             Run.waits_for.is_not(None),
             Run.status.in_((RunStatus.QUEUED, RunStatus.PAUSED)),
         )
-        .values(
-            status=RunStatus.FAILED,
-            status_reason=StatusReason.ROUND_BEFORE_FAILED,
-            status_detail=f"round {failed.member} of this seed failed, run {run_id}: see there, then retry the job",
-            finished_at=now(),
-        )
+        .values(finished_at=now(), **ending)
         .execution_options(synchronize_session=False)
     )
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from models import checkpoints
-from models.spec.job import Budget, JobSpec
+from models.spec.job import LONG_STEPS, Budget, JobSpec
 from models.spec.plan import Plan, PlanError, plan
 from models.spec.schedules import Constant
 from models.status import RunStatus, StatusReason
@@ -95,7 +95,7 @@ def cancel(session: Session, job_id: str) -> None:
     statuses = _statuses(session, job_id)
     if "cancel" not in (legal := legal_actions(statuses)) and RunStatus.CANCELLING not in statuses:
         raise IllegalAction("every run of this job has ended: there is nothing to cancel", legal)
-    reason = {"status_reason": StatusReason.CANCELLED_BY_USER}
+    reason = {"status_reason": StatusReason.CANCELLED_BY_USER, "status_detail": None}
     for before in (RunStatus.QUEUED, RunStatus.PAUSED):
         _change(session, job_id, before, status=RunStatus.CANCELLED, finished_at=now(), **reason)
     for before in (RunStatus.RUNNING, RunStatus.PAUSING):
@@ -112,7 +112,7 @@ def pause(session: Session, job_id: str) -> None:
     statuses = _statuses(session, job_id)
     if "pause" not in (legal := legal_actions(statuses)) and not {RunStatus.PAUSING, RunStatus.PAUSED} & set(statuses):
         raise IllegalAction("no run of this job waits or trains: there is nothing to pause", legal)
-    reason = {"status_reason": StatusReason.PAUSED_BY_USER}
+    reason = {"status_reason": StatusReason.PAUSED_BY_USER, "status_detail": None}
     _change(session, job_id, RunStatus.QUEUED, status=RunStatus.PAUSED, **reason)
     _change(session, job_id, RunStatus.RUNNING, status=RunStatus.PAUSING, **reason)
 
@@ -172,10 +172,12 @@ def retry(session: Session, job_id: str) -> None:
 def extended(spec: JobSpec, budget: Budget) -> JobSpec:
     """The spec under a larger budget, such that its runs are the same up to where they have come.
 
-    What was "auto" in its record is what it came to under the first budget: a history has one rhythm.
+    What was "auto" is what it came to under the first budget: a history has one rhythm, and a run that was trained
+    eagerly goes on so.
 
     Raises:
-        PlanError: if the budget is not larger, or would have changed the steps that were taken.
+        PlanError: if the budget is not larger, or would have changed the steps that were taken; it points into
+            `/budget`.
 
     """
     before = plan(spec)
@@ -189,8 +191,16 @@ def extended(spec: JobSpec, budget: Budget) -> JobSpec:
         raise PlanError("/budget", "each round of boosting goes by the one before: submit a new job")
     record = {"every_steps": before.record_every, "evaluate_every": before.evaluate_every}
     longer = spec.model_copy(update={"budget": budget, "record": spec.record.model_copy(update=record)})
-    if (steps := plan(longer).steps) <= before.steps:
+    try:
+        steps = plan(longer).steps
+    except PlanError as error:
+        # What it stumbles over was fixed with the first budget, and is none of the fields that can change.
+        pointer = error.pointer if error.pointer.startswith("/budget") else "/budget"
+        raise PlanError(pointer, f"under this budget {error}") from None
+    if steps <= before.steps:
         raise PlanError("/budget", f"{steps:,} steps are no more than the {before.steps:,} that it has: ask for more")
+    if spec.execution == "auto" and before.steps < LONG_STEPS <= steps:
+        longer = longer.model_copy(update={"execution": "eager"})
     return longer
 
 
@@ -219,6 +229,7 @@ def extend(session: Session, job: Job, spec: JobSpec, counted: Plan) -> None:
     legal = legal_actions(statuses)
     if "extend" not in legal:
         raise IllegalAction("a budget is extended once every run has ended and one has succeeded", legal)
+    legal.remove("extend")
     if session.scalar(select(TestLook.id).where(TestLook.job_id == job.id)) is not None:
         raise IllegalAction("its sealed test was opened: whatever trains on now has seen it. Submit a new job", legal)
     spent = session.scalars(

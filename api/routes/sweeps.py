@@ -1,6 +1,6 @@
 """Sweeps: a base spec times a grid, as one request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -18,10 +18,10 @@ from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
 from api.planning import Catalogue, Planned, checked_plan
 from api.responses import Effect, IdempotencyKey, answer_once
 from models import answers, owner
-from models.owner import IllegalAction
+from models.owner import IllegalAction, legal_actions
 from models.spec.component import SpecModel
 from models.spec.job import MAX_RUNS_PER_JOB, JobSpec, Name, Seed
-from models.status import RunStatus, job_status
+from models.status import LIVE, RunStatus, job_status
 from models.tables import Job, Run, Sweep, new_id, now
 
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=JsonRoute)
@@ -152,21 +152,56 @@ def get_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
 )
 def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
     """Cancel every job of it that has not ended."""
+    under_way = {RunStatus.QUEUED, RunStatus.PAUSED} | LIVE
+    return _all_of(service, sweep_id, owner.cancel, under_way, "every job of this sweep has ended")
+
+
+@router.post(
+    "/{sweep_id}/pause", status_code=202, summary="Pause a sweep", responses=declared(NOT_FOUND, ILLEGAL_ACTION)
+)
+def pause_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+    """Pause every job of it that waits or trains."""
+    pausable = {RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.PAUSED}
+    return _all_of(service, sweep_id, owner.pause, pausable, "no job of this sweep waits or trains")
+
+
+@router.post(
+    "/{sweep_id}/resume", status_code=202, summary="Resume a sweep", responses=declared(NOT_FOUND, ILLEGAL_ACTION)
+)
+def resume_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+    """Let every paused job of it go on from where it was saved."""
+    paused = {RunStatus.PAUSING, RunStatus.PAUSED}
+    answer = _all_of(service, sweep_id, owner.resume, paused, "no job of this sweep is paused")
+    service.relay.nudge()
+    return answer
+
+
+def _all_of(
+    service: Service,
+    sweep_id: str,
+    act: Callable[[Session, str], None],
+    standing: Collection[RunStatus],
+    otherwise: str,
+) -> answers.Sweep:
+    """Do the same to every job of a sweep that has a run of one of these statuses.
+
+    Raises:
+        Refusal: if there is no such sweep.
+        IllegalAction: if it has no such job; `otherwise` says so.
+
+    """
     with service.database.write() as session:
         sweep = _find_sweep(session, sweep_id)
-        under_way = session.scalars(
-            select(Run.job_id)
-            .join(Job, Run.job_id == Job.id)
-            .where(
-                Job.sweep_id == sweep_id,
-                Run.status.in_((RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLING)),
-            )
-            .distinct()
-        ).all()
-        if not under_way:
-            raise IllegalAction("every job of this sweep has ended: there is nothing to cancel", [])
-        for job_id in sorted(under_way):
-            owner.cancel(session, job_id)
+        of_sweep = select(Run).join(Job, Run.job_id == Job.id).where(Job.sweep_id == sweep_id).order_by(Run.id)
+        # Locked: none of them ends between this and what is done to it.
+        runs = session.scalars(of_sweep.with_for_update(of=Run)).all()
+        concerned = {run.job_id for run in runs if run.status in standing}
+        if not concerned:
+            statuses = {RunStatus(run.status) for run in runs}
+            legal = [action for action in legal_actions(list(statuses)) if action in ("cancel", "pause", "resume")]
+            raise IllegalAction(otherwise, legal)
+        for job_id in sorted(concerned):
+            act(session, job_id)
         return _sweep_answer(session, service, sweep)
 
 

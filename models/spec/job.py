@@ -20,6 +20,8 @@ FULL_BATCH_KINDS = [kind.model_fields["kind"].default for kind in FULL_BATCH]
 
 MAX_STEPS = 10_000_000
 MAX_EPOCHS = 10_000
+LONG_STEPS = 1_000_000
+"""From here on "auto" may compile the steps."""
 MAX_BATCH = 65_536
 MAX_RUNS_PER_JOB = 1_000
 MAX_SEED = 2**32 - 1

@@ -1,6 +1,7 @@
 """What the engine says reaches SQL and Redis whole, and once, whatever is away meanwhile."""
 
 import hashlib
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from safetensors.numpy import load
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
-from models import crashes, owner, tables
+from models import checkpoints, crashes, owner, tables
 from models.database import Database
 from models.lifecycle import Claim
 from models.metric_stream import FROM_NOTHING, Chunk, connect, merge, unpack
@@ -26,8 +27,9 @@ from models.tables import Artifact, MetricSegment, Run, Snapshot
 from tests.models.outages import eventually, impatient, no_room_in, sql_away
 from tests.models.transactions import claim, commit, runs_of, statuses, submit, the_run
 from tests.servers import Valkey, running_valkey
-from worker.recorder import Recorder
-from worker.training.boundary import Ending, Leave, Mode, Result
+from worker.checkpoints import read
+from worker.recorder import Recorder, reason_of
+from worker.training.boundary import Ending, Leave, Mode, Result, Saved
 
 WEIGHTS = {"layers.0.weight": np.arange(6, dtype=np.float32).reshape(2, 3).T, "layers.0.bias": np.zeros(3, np.float32)}
 
@@ -499,3 +501,155 @@ def test_a_worker_that_cannot_renew_its_hold_lets_go(cohort: Cohort) -> None:
         assert (run.status, run.step, run.summary) == (RunStatus.RUNNING, 10, None)
         assert [step for step, _ in series(cohort.in_sql(row))["train_loss"]] == list(range(1, 11))
     assert cohort.artifacts() == []
+
+
+# ── checkpoints ──────────────────────────────────────────────────────────────────────────────────
+
+
+def saved_at(step: int, rows: int = 2) -> Saved:
+    return Saved(step, {"state.0": np.full((rows, 3), step, np.float32)}, [{}] * rows)
+
+
+def test_a_checkpoint_stands_with_every_point_up_to_it(cohort: Cohort) -> None:
+    with cohort.recorded() as recorder:
+        cohort.report(recorder, range(1, 51))
+        recorder.saved([0, 1], saved_at(50))
+        eventually(lambda: cohort.run().resume_step == 50, "the runs are pointed at it")
+        cohort.demand_whole(0, 1)
+        for row in (0, 1):
+            recorder.ended(row, end(Leave.RELEASED, 50))
+    again = claim(cohort.database, "worker_2")
+    assert (again.resume_step, len(again.runs)) == (50, 2)
+    with cohort.database.read() as session:
+        restored = read(Storage(cohort.settings.storage_url), checkpoints.places(session, again))
+    assert restored.saved.tensors["state.0"].tolist() == [[50.0] * 3] * 2
+    assert [summary["train_loss"][2] for summary in restored.summaries] == [50, 50]
+
+
+def test_a_resumed_run_takes_back_what_lies_past_its_checkpoint_and_sums_up_the_whole(cohort_on_sqlite: Cohort) -> None:
+    cohort = cohort_on_sqlite
+    with cohort.recorded() as recorder:
+        cohort.report(recorder, range(1, 51))
+        recorder.saved([0, 1], saved_at(50))
+        cohort.report(recorder, range(51, 71))
+        for row in (0, 1):
+            recorder.ended(row, end(Leave.RELEASED, 70))
+    again = claim(cohort.database, "worker_2")
+    storage = Storage(cohort.settings.storage_url)
+    with cohort.database.read() as session:
+        summaries = read(storage, checkpoints.places(session, again)).summaries
+    values = np.full((30, 1), 9.0, np.float32)
+    cohort.claim = again
+    recorder = Recorder(
+        again, cohort.database, cohort.client, storage, cohort.settings, lambda: False, summaries=summaries
+    )
+    with recorder:
+        recorder.points("train_loss", [0], np.arange(51, 81), values)
+        recorder.ended(0, end(Result.COMPLETED, 80, WEIGHTS))
+        recorder.ended(1, end(Leave.RELEASED, 50))
+    steps = [step for step, _ in series(cohort.in_sql(0))["train_loss"]]
+    assert steps == list(range(1, 81)), "each point once"
+    summary = cohort.run().summary or {}
+    assert (summary["train_loss"]["last"], summary["train_loss"]["best_step"]) == (9.0, 50)
+
+
+def test_a_run_that_is_to_pause_leaves_once_its_checkpoint_stands(cohort: Cohort) -> None:
+    commit(cohort.database, owner.pause, cohort.job_id)
+    with cohort.recorded() as recorder:
+        eventually(lambda: set(recorder.directives().values()) == {Leave.PAUSED}, "the engine is told")
+        cohort.report(recorder, range(1, 21))
+        recorder.saved([0, 1], saved_at(20))
+        for row in (0, 1):
+            recorder.ended(row, end(Leave.PAUSED, 20))
+    for row in (0, 1):
+        run = cohort.run(row)
+        assert (run.status, run.resume_step, run.worker_id) == (RunStatus.PAUSED, 20, None)
+        assert cohort.state_in_redis(row) == "", "SQL speaks for it now"
+    cohort.demand_whole(0, 1)
+
+
+def test_a_storage_that_takes_no_checkpoint_costs_no_step(
+    cohort_on_sqlite: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = cohort_on_sqlite
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with cohort.recorded() as recorder:
+        cohort.report(recorder, range(1, 11))
+        recorder.saved([0, 1], saved_at(10))
+        eventually(lambda: cohort.run().resume_step == 10, "the first stands")
+        monkeypatch.setattr(Storage, "write", full)
+        cohort.report(recorder, range(11, 21))
+        recorder.saved([0, 1], saved_at(20))
+        cohort.report(recorder, range(21, 31))
+        for row in (0, 1):
+            recorder.ended(row, end(Leave.RELEASED, 30))
+    assert {cohort.run(row).resume_step for row in (0, 1)} == {10}
+    assert cohort.run().crashes == 0
+
+
+def test_a_run_whose_weights_no_storage_takes_fails_and_says_so(
+    cohort_on_sqlite: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cohort = cohort_on_sqlite
+    cohort.settings = cohort.settings.model_copy(update={"storage_patience_seconds": 0.5})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Storage, "write", full)
+    with cohort.recorded() as recorder:
+        cohort.report(recorder, range(1, 11))
+        recorder.ended(0, end(Result.COMPLETED, 10, WEIGHTS))
+        recorder.ended(1, end(Result.DIVERGED, 10))
+    failed = cohort.run(0)
+    assert (failed.status, failed.status_reason) == (RunStatus.FAILED, StatusReason.STORAGE_FAILED)
+    assert "No space left" in (failed.status_detail or "")
+    assert cohort.run(1).status_reason == StatusReason.DIVERGED
+
+
+def test_an_engine_that_raises_splits_a_cohort_of_several(cohort_on_sqlite: Cohort) -> None:
+    cohort = cohort_on_sqlite
+    with cohort.recorded() as recorder:
+        cohort.report(recorder, range(1, 11))
+        raise ZeroDivisionError("somebody")
+    for row in (0, 1):
+        run = cohort.run(row)
+        assert (run.status, run.status_reason, run.most_together) == (RunStatus.QUEUED, StatusReason.COHORT_SPLIT, 1)
+        assert "ZeroDivisionError: somebody" in (run.status_detail or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), StatusReason.OUT_OF_MEMORY),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), StatusReason.OUT_OF_MEMORY),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), StatusReason.OUT_OF_MEMORY),
+        (ValueError("no such column"), StatusReason.ERROR),
+    ],
+)
+def test_want_of_memory_is_told_from_other_errors(error: Exception, reason: StatusReason) -> None:
+    assert reason_of(error) is reason
+
+
+def test_a_block_that_reports_nothing_is_taken_for_hung_and_its_process_ended(cohort_on_sqlite: Cohort) -> None:
+    cohort, ended = cohort_on_sqlite, threading.Event()
+    recorder = Recorder(
+        cohort.claim,
+        cohort.database,
+        cohort.client,
+        Storage(cohort.settings.storage_url),
+        cohort.settings,
+        lambda: False,
+        stall_seconds=1.0,
+        end_process=ended.set,
+    )
+    with recorder:
+        for _ in range(5):
+            time.sleep(0.5)
+            assert recorder.directives() == {}, "whoever asks is alive"
+        assert ended.wait(timeout=10)
+    assert {run.status_reason for run in runs_of(cohort.database, cohort.job_id)} == {StatusReason.COHORT_SPLIT}
+    assert "hung" in (cohort.run().status_detail or "")
