@@ -214,16 +214,25 @@ def release(session: Session, run_id: str, attempt: int) -> RunStatus | None:
 
 def give_up(session: Session, run_id: str, attempt: int, otherwise: RunStatus, **values: Any) -> RunStatus | None:
     """Take a run from its worker: cancelled or paused at last where its owner wants that, else as told."""
+    # Locked: what its owner wants of it must not change between the question and the answer.
+    status = session.scalar(select(Run.status).where(Run.id == run_id, Run.attempt == attempt).with_for_update())
     away = {"cohort_id": None, "worker_id": None}
-    ended = {"status": RunStatus.CANCELLED, "finished_at": now(), "worker_id": None}
-    if move(session, run_id, attempt, {RunStatus.CANCELLING}, **ended):
+    match status:
+        case RunStatus.CANCELLING:
+            values, otherwise = {"finished_at": now(), "worker_id": None}, RunStatus.CANCELLED
+        case RunStatus.PAUSING:
+            values, otherwise = away, RunStatus.PAUSED
+        case RunStatus.RUNNING if otherwise is RunStatus.QUEUED:
+            values |= away
+        case RunStatus.RUNNING:
+            pass
+        case _:
+            return None
+    if not move(session, run_id, attempt, {status}, status=otherwise, **values):
+        return None
+    if otherwise is RunStatus.CANCELLED:
         _cancel_followers(session, run_id)
-        return RunStatus.CANCELLED
-    if move(session, run_id, attempt, {RunStatus.PAUSING}, status=RunStatus.PAUSED, **away):
-        return RunStatus.PAUSED
-    if otherwise is RunStatus.QUEUED:
-        values |= away
-    return otherwise if move(session, run_id, attempt, {RunStatus.RUNNING}, status=otherwise, **values) else None
+    return otherwise
 
 
 def fail_followers(session: Session, run_id: str) -> None:

@@ -15,10 +15,10 @@ from models.tables import Analysis, Artifact, CheckpointRow, Job, Run, TestLook,
 
 
 class IllegalAction(Exception):
-    """The job's status does not allow this action; `legal` lists what it does allow."""
+    """The job's status does not allow this action; `legal` lists what it does allow, and so does the message."""
 
     def __init__(self, message: str, legal: Sequence[str]) -> None:
-        super().__init__(message)
+        super().__init__(f"{message} (possible now: {', '.join(legal)})" if legal else message)
         self.legal = list(legal)
 
 

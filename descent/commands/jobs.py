@@ -144,12 +144,18 @@ def extend(
     reference: Reference,
     steps: Annotated[int | None, typer.Option(min=1, help="Train each run for so many steps in all.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Train each run for so many epochs in all.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Let each run train for so long at most.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Let each run train for so many seconds at most; alone, at any time.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Let an ended job go on under a larger budget, from its last checkpoints."""
     if steps is None and epochs is None and max_seconds is None:
         raise typer.BadParameter("say how far it is to go: --steps, --epochs or --max-seconds")
+    if steps is not None and epochs is not None:
+        raise typer.BadParameter("give the budget either in --steps or in --epochs")
+    if max_seconds is not None and not max_seconds > 0:
+        raise typer.BadParameter("--max-seconds must be greater than 0")
     with client() as service:
         job = find_job(service, reference)
         _report(service.extend(job, steps=steps, epochs=epochs, max_seconds=max_seconds), as_json)

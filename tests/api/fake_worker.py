@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import redis
 
-from models import crashes, lifecycle
+from models import checkpoints, crashes, lifecycle
+from models.checkpoints import CheckpointFile
 from models.database import Database
 from models.lifecycle import ClaimedRun
 from models.metric_stream import FROM_NOTHING, Chunk, Cursor, LiveState, connect, pack, publish
@@ -25,6 +26,8 @@ class FakeRun:
     claimed: ClaimedRun
     database: Database
     client: "redis.Redis"
+    cohort_id: str = ""
+    resume_step: int = 0
     next_number: int = 0
     unsaved: list[tuple[int, bytes]] = field(default_factory=list)
 
@@ -42,7 +45,8 @@ class FakeRun:
         columns = {
             name: (np.array(steps, np.int32), np.array(values, np.float32)) for name, (steps, values) in points.items()
         }
-        start = from_step if from_step is not None else (FROM_NOTHING if cursor.number == 0 else None)
+        begins = (self.resume_step or FROM_NOTHING) if cursor.number == 0 else None
+        start = from_step if from_step is not None else begins
         payload = pack(Chunk(cursor, columns, from_step=start, end=end))
         self.next_number += 1
         self.unsaved.append((cursor.number, payload))
@@ -96,6 +100,13 @@ class FakeRun:
         if to_redis:
             self.send([(self.claimed.id, cursor, payload)], status)
 
+    def checkpoint(self, step: int) -> None:
+        """Be saved after a step, with all that was reported by then, as a worker does: SQL has every point before."""
+        self.save()
+        file = CheckpointFile(f"checkpoints/{self.cohort_id}/{step}.safetensors", 9, "0" * 64)
+        with self.database.write() as session:
+            checkpoints.point(session, self.cohort_id, step, file, [self.claimed.id], 2)
+
     def snapshot(self, step: int, content: dict[str, Any]) -> None:
         with self.database.write() as session:
             session.add(Snapshot(run_id=self.claimed.id, step=step, content=content))
@@ -116,12 +127,17 @@ class FakeWorker:
         with self.database.write() as session:
             claim = lifecycle.claim(session, "worker_fake", "cpu", lambda _: limit)
         assert claim is not None, "nothing waits"
-        return [FakeRun(run, self.database, self.client) for run in claim.runs]
+        return [FakeRun(run, self.database, self.client, claim.cohort_id, claim.resume_step) for run in claim.runs]
 
     def vanish(self, run: FakeRun) -> None:
         """The relay notices that the worker is gone."""
         with self.database.write() as session:
             assert crashes.return_lost(session, run.claimed.id, run.claimed.attempt)
+
+    def release(self, run: FakeRun) -> RunStatus | None:
+        """Give a run back in good order: paused, cancelled, or queued again."""
+        with self.database.write() as session:
+            return lifecycle.release(session, run.claimed.id, run.claimed.attempt)
 
     def arrive(self, device: str = "cpu") -> None:
         """Stand in the list of workers, busy, so that the relay sends no wake-ups."""

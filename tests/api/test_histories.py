@@ -9,18 +9,18 @@ import redis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
-from sqlalchemy import make_url
+from sqlalchemy import make_url, select, update
 
 from api.histories import Histories
 from descent.history import History
-from models import lifecycle, owner
+from models import checkpoints, lifecycle, owner
 from models.answers import MetricsPage
 from models.database import Database
 from models.metric_stream import FROM_NOTHING, Cursor, connect, connect_async
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from models.status import RunStatus
-from models.tables import Run
+from models.tables import Checkpoint, Run
 from tests.api.fake_worker import FakeRun, FakeWorker
 from tests.api.specs import SPEC
 
@@ -186,6 +186,112 @@ def test_a_resumed_run_takes_back_only_what_came_after_its_checkpoint(bench: Ben
     assert steps(page) == [3, 4, 5]
 
 
+def resumed(bench: Bench, run: FakeRun) -> FakeRun:
+    """The same run, lost and claimed again."""
+    bench.worker.vanish(run)
+    (again,) = bench.worker.claim()
+    return again
+
+
+@pytest.mark.parametrize("is_away", [False, True], ids=["redis answers", "redis is away"])
+def test_a_reader_that_saw_later_points_takes_them_back_and_holds_every_point_once(bench: Bench, is_away: bool) -> None:
+    reader, run = History(), bench.new_run()
+    run.report(loss(1, 2, 3))
+    run.checkpoint(3)
+    run.report(loss(4, 5))
+    run.save()
+    seen = bench.page(run)
+    reader.take(seen)
+    assert reader["train_loss"].step == [1, 2, 3, 4, 5]
+    again = resumed(bench, run)
+    again.report({"train_loss": ([4, 5, 6], [0.4, 0.5, 0.6])})
+    if is_away:
+        again.save()
+        bench.redis_is_away()
+    page = bench.page(run, seen.next_after)
+    reader.take(page)
+    assert page.rollback is not None
+    assert page.rollback.from_step == 3
+    assert reader["train_loss"].step == [1, 2, 3, 4, 5, 6]
+    assert reader["train_loss"].value == pytest.approx([1, 1 / 2, 1 / 3, 0.4, 0.5, 0.6])
+    assert bench.page(run, page.next_after).series == {}
+    assert steps(bench.page(run)) == [1, 2, 3, 4, 5, 6], "whoever begins to read now never sees the seam"
+
+
+def test_several_resumes_at_once_take_back_as_far_as_the_earliest_went(bench: Bench) -> None:
+    run = bench.new_run()
+    for step in (2, 4):
+        run.report(loss(step - 1, step))
+        run.checkpoint(step)
+    run.report(loss(5, 6))
+    cursor = bench.page(run).next_after
+    second = resumed(bench, run)
+    assert second.resume_step == 4
+    second.report(loss(5, 6, 7))
+    second.save()
+    with bench.database.write() as session:
+        newest = session.scalars(select(Checkpoint).order_by(Checkpoint.step.desc())).first()
+        assert newest is not None
+        checkpoints.discard(session, newest.id)
+    third = resumed(bench, second)
+    assert third.resume_step == 2
+    third.report(loss(3, 4))
+    third.checkpoint(4)
+    fourth = resumed(bench, third)
+    fourth.report(loss(5))
+    page = bench.page(run, cursor)
+    assert page.rollback is not None
+    assert page.rollback.from_step == 2
+    assert steps(page) == [3, 4, 5]
+    assert steps(bench.page(run)) == [1, 2, 3, 4, 5]
+    assert steps(bench.sampled(run, 100)) == [1, 2, 3, 4, 5]
+
+
+def test_a_resumed_attempt_that_only_redis_knows_joins_what_sql_has_of_the_one_before(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1, 2), to_redis=False)
+    run.checkpoint(2)
+    run.report(loss(3), to_redis=False)
+    run.save()
+    again = resumed(bench, run)
+    again.report(loss(3, 4))
+    assert steps(bench.page(run)) == [1, 2, 3, 4]
+    cut = bench.page(run, limit=1)
+    assert (steps(cut), cut.rollback) == ([1, 2], None)
+    rest = bench.page(run, cut.next_after)
+    assert rest.rollback is not None
+    assert (rest.rollback.from_step, steps(rest)) == (2, [3, 4])
+
+
+def test_a_waiting_reader_hears_that_a_run_was_paused_and_reads_on_when_it_goes_on(bench: Bench) -> None:
+    run = bench.new_run()
+    run.report(loss(1, 2), state=None)
+    run.checkpoint(2)
+    cursor = bench.page(run).next_after
+    job_id = run.claimed.job_id
+
+    def pause() -> None:
+        with bench.database.write() as session:
+            owner.pause(session, job_id)
+        assert bench.worker.release(run) is RunStatus.PAUSED
+
+    async def read_while_it_is_paused() -> MetricsPage:
+        place = Cursor.parse(cursor)
+        reading = asyncio.create_task(bench.histories.page(run.claimed.id, place, (), limit=100, wait_seconds=20))
+        await asyncio.sleep(0.1)
+        await asyncio.to_thread(pause)
+        return await asyncio.wait_for(reading, 15)
+
+    paused = bench.runner.run(read_while_it_is_paused())
+    assert (paused.status, paused.is_terminal, paused.series) == (RunStatus.PAUSED, False, {})
+    with bench.database.write() as session:
+        owner.resume(session, job_id)
+    bench.worker.claim()[0].report(loss(3))
+    page = bench.page(run, paused.next_after)
+    assert page.rollback is not None
+    assert (page.rollback.from_step, steps(page)) == (2, [3])
+
+
 def test_a_page_holds_whole_chunks_and_says_that_more_follow(bench: Bench) -> None:
     run = bench.new_run()
     for first in (1, 4, 7):
@@ -314,9 +420,17 @@ class Tale:
     def trim(self) -> None:
         self._bench.client.xtrim(f"descent:metrics:{self.run.claimed.id}", maxlen=1, approximate=False)
 
+    def checkpoint(self) -> None:
+        if self.step > self.run.resume_step:
+            self.run.checkpoint(self.step)
+
     def vanish(self) -> None:
         self._bench.worker.vanish(self.run)
-        self.run, self.step = self._bench.worker.claim()[0], 0
+        with self._bench.database.write() as session:
+            # However often it happens here, it is never once too often.
+            session.execute(update(Run).values(crashes=0))
+        (self.run,) = self._bench.worker.claim()
+        self.step = self.run.resume_step
 
     def poll(self, limit: int = 10_000) -> MetricsPage:
         page = self._bench.page(self.run, self._cursor, limit=limit)
@@ -328,10 +442,22 @@ class Tale:
         self.poll(limit=1)
 
 
-ACTIONS = ["report"] * 4 + ["report_unheard", "save", "save", "flush", "trim", "vanish", "poll", "poll_a_little"]
+ACTIONS = ["report"] * 4 + [
+    "report_unheard",
+    "save",
+    "save",
+    "checkpoint",
+    "checkpoint",
+    "flush",
+    "trim",
+    "vanish",
+    "vanish",
+    "poll",
+    "poll_a_little",
+]
 
 
-@examples(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(st.sampled_from(ACTIONS), max_size=25))
 def test_whatever_happens_in_between_every_surviving_point_is_seen_exactly_once(
     bench: Bench, actions: list[str]

@@ -150,6 +150,25 @@ def test_a_stream_takes_points_back_before_it_tells_the_new_ones(
     assert history["train_loss"].value == [0.75]
 
 
+def test_a_stream_takes_back_only_what_came_after_the_checkpoint(
+    api: httpx2.Client, run: FakeRun, worker: FakeWorker
+) -> None:
+    run.report({"train_loss": ([1, 2], [0.5, 0.25])})
+    run.checkpoint(2)
+    run.report({"train_loss": ([3], [0.125])})
+    worker.vanish(run)
+    again = worker.claim()[0]
+    again.report({"train_loss": ([3, 4], [0.75, 0.5])})
+    again.finish()
+    told = stream(api, run, headers={"Last-Event-ID": "1-1"})
+    assert [event.name for event in told] == ["rollback", "metrics", "end"]
+    assert told[0].data == {"from_step": 2}
+    assert told[1].data["series"]["train_loss"]["step"] == [3, 4]
+    history = History()
+    history.take(metrics(api, run))
+    assert (history["train_loss"].step, history["train_loss"].value) == ([1, 2, 3, 4], [0.5, 0.25, 0.75, 0.5])
+
+
 def test_a_stream_that_cannot_begin_is_refused_as_a_problem(api: httpx2.Client, run: FakeRun) -> None:
     answer = api.get(f"/v1/runs/{run.claimed.id}/stream", headers={"Last-Event-ID": "never"})
     assert answer.status_code == 422

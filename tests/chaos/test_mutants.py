@@ -25,7 +25,7 @@ from tests.journey.service import eventually
 from tests.models.transactions import claim, commit, statuses, submit
 
 ENDING: dict[str, Any] = {"step": 10, "train_seconds": 1.0, "summary": {}}
-SAVED_BY_STEPS = {"DESCENT_CHECKPOINT_SECONDS": "1000", "DESCENT_CHECKPOINT_STEPS": "8000"}
+SAVED_BY_STEPS = {"DESCENT_CHECKPOINT_SECONDS": "1000", "DESCENT_CHECKPOINT_STEPS": "20000"}
 """Then points come to SQL that lie past the last checkpoint."""
 
 Scene = Callable[[Stack, Client, Members], bool]
@@ -102,7 +102,7 @@ def process_is_killed(stack: Stack, client: Client, peaceful: Members) -> bool:
 
     def has_points_past_its_checkpoint() -> bool:
         run = the_run(stack, job)
-        return run.step > run.resume_step > 0
+        return run.status == RunStatus.RUNNING and run.step > run.resume_step > 0
 
     eventually(has_points_past_its_checkpoint, "it is saved, and trains on")
     process.kill()

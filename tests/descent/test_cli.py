@@ -116,12 +116,41 @@ def test_a_name_that_nobody_has_is_answered_with_where_to_look(at_the_service: S
     assert "descent jobs" in descent("show", "nobody").stderr
 
 
-@pytest.mark.parametrize("action", ["cancel", "retry"])
-def test_cancel_and_retry_report_where_the_job_stands_now(at_the_service: Service, action: str) -> None:
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel", "retry"])
+def test_what_is_done_to_a_job_reports_where_the_job_stands_now(at_the_service: Service, action: str) -> None:
     at_the_service.on("GET", "/v1/jobs/job_1", Answer(body=make_job()))
     at_the_service.on("POST", f"/v1/jobs/job_1/{action}", Answer(202, make_job(**ENDED)))
     assert "adam is succeeded: 1 succeeded" in descent(action, "job_1").stdout
     assert json.loads(descent(action, "job_1", "--json").stdout)["status"] == "succeeded"
+
+
+def test_an_extension_says_how_far_the_job_is_to_go(at_the_service: Service) -> None:
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(body=make_job(**ENDED)))
+    at_the_service.on("PATCH", "/v1/jobs/job_1", Answer(body=make_job()))
+    assert "adam is queued: 1 queued" in descent("extend", "job_1", "--steps", "500").stdout
+    assert json.loads(descent("extend", "job_1", "--epochs", "9", "--max-seconds", "1.5", "--json").stdout)
+    bodies = [request.body for request in at_the_service.requests if request.method == "PATCH"]
+    assert bodies == [{"budget": {"steps": 500}}, {"budget": {"epochs": 9, "max_seconds": 1.5}}]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--steps", "0"], ["--steps", "9", "--epochs", "9"], ["--max-seconds", "0"], ["--epochs", "many"]]
+)
+def test_an_extension_that_says_nothing_or_too_much_is_wrong_usage(
+    at_the_service: Service, arguments: list[str]
+) -> None:
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(body=make_job(**ENDED)))
+    assert descent("extend", "job_1", *arguments).exit_code == 2
+    assert at_the_service.requests == []
+
+
+def test_an_extension_that_is_refused_says_why(at_the_service: Service) -> None:
+    at_the_service.on("GET", "/v1/jobs/job_1", Answer(body=make_job()))
+    why = "a budget is extended once every run has ended (possible now: cancel, pause)"
+    at_the_service.on("PATCH", "/v1/jobs/job_1", problem(409, "illegal_action", why, legal_actions=["cancel", "pause"]))
+    told = descent("extend", "job_1", "--steps", "500")
+    assert told.exit_code == 1
+    assert why in told.stderr.replace("\n", " ")
 
 
 def test_watching_tells_a_line_where_there_is_no_terminal_and_ends_with_the_job(at_the_service: Service) -> None:
@@ -195,6 +224,9 @@ def test_every_command_explains_itself_and_can_speak_json() -> None:
         "watch",
         "results",
         "compare",
+        "pause",
+        "resume",
+        "extend",
         "cancel",
         "retry",
         "components",

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,52 @@ def test_waiting_ends_with_the_callers_patience_too(service: Service, client: Cl
     service.on("GET", "/v1/jobs/job_1", Answer(body=make_job()))
     with pytest.raises(TimedOut, match="still queued"):
         client.wait("job_1", timeout=0)
+
+
+def test_waiting_goes_on_while_a_job_rests(service: Service, client: Client) -> None:
+    paused = make_job(status="paused", runs_by_status={"paused": 1})
+    ended = make_job(status="succeeded", is_terminal=True)
+    service.on("GET", "/v1/jobs/job_1", Answer(body=paused), Answer(body=paused), Answer(body=ended))
+    assert client.wait("job_1").status == "succeeded"
+    service.on("GET", "/v1/jobs/job_1", Answer(body=paused))
+    with pytest.raises(TimedOut, match="still paused after 0 s; it goes on once it is resumed"):
+        client.wait("job_1", timeout=0)
+
+
+@pytest.mark.parametrize("action", ["pause", "resume"])
+def test_jobs_and_sweeps_are_paused_and_resumed(service: Service, client: Client, action: str) -> None:
+    sweep = {"id": "sweep_1", "name": "", "grid": {}, "created_at": "2026-01-02T03:04:05Z", "jobs": []}
+    service.on("POST", f"/v1/jobs/job_1/{action}", Answer(202, make_job(status="paused")))
+    service.on("POST", f"/v1/sweeps/sweep_1/{action}", Answer(202, sweep | {"status": "paused", "runs_by_status": {}}))
+    assert getattr(client, action)("job_1").status == "paused"
+    assert getattr(client, f"{action}_sweep")("sweep_1").status == "paused"
+    assert [request.body for request in service.requests] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("asked", "sent"),
+    [
+        ({"steps": 500}, {"steps": 500, "max_seconds": 60.0}),
+        ({"epochs": 9, "max_seconds": 5}, {"epochs": 9, "max_seconds": 5}),
+        ({"max_seconds": 5}, {"steps": 100, "max_seconds": 5}),
+    ],
+)
+def test_an_extension_asks_for_a_budget_and_keeps_what_is_left_out(
+    service: Service, client: Client, asked: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    given = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 100, "max_seconds": 60}}
+    job = make_job(spec=JobSpec.model_validate(given).model_dump(mode="json"))
+    service.on("GET", "/v1/jobs/job_1", Answer(body=job))
+    service.on("PATCH", "/v1/jobs/job_1", Answer(body=job | {"version": 4}))
+    assert client.extend(client.job("job_1"), **asked).version == 4
+    assert service.requests[-1].body == {"budget": sent}
+
+
+def test_the_checkpoints_of_a_run_are_told_the_newest_first(service: Service, client: Client) -> None:
+    facts = {"size": 9, "sha256": "", "created_at": "2026-01-02T03:04:05Z"}
+    pages = make_page(*({"id": f"checkpoint_{step}", "step": step, **facts} for step in (20, 10)))
+    service.on("GET", "/v1/runs/run_1/checkpoints", Answer(body=pages))
+    assert [found.step for found in client.checkpoints("run_1")] == [20, 10]
 
 
 def test_weights_come_as_bytes_or_as_a_file(service: Service, client: Client, tmp_path: Path) -> None:

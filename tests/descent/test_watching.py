@@ -7,6 +7,7 @@ from rich.console import Console
 from descent import Client, Unreachable, watching
 from descent.watching import Watch, draw
 from models.answers import Job
+from models.status import RunStatus
 from tests.descent.conftest import Answer, Request, Service, make_job, make_metrics, make_page, make_run
 
 SEEDS = 8
@@ -109,6 +110,48 @@ def test_what_keeps_a_job_from_training_is_shown(service: Service, client: Clien
     seen = Watch(client, jobs)
     seen.look()
     assert any("No live worker has the device cuda." in line for line in picture(seen))
+
+
+def paused(service: Service, *after: dict[str, Any]) -> None:
+    """A job that rests, and then is what comes after."""
+    rests = {"status": "paused", "runs_by_status": {"paused": 1}}
+    replies = [Answer(body=make_job("job_sgd", name="sgd", **changes)) for changes in (rests, *after)]
+    service.on("GET", "/v1/jobs/job_sgd", *replies)
+    service.on("GET", "/v1/jobs/job_sgd/runs", Answer(body=make_page(make_run("run_sgd", status="paused"))))
+
+
+def test_a_paused_job_is_told_to_rest_and_how_it_goes_on(service: Service, client: Client) -> None:
+    jobs = lay_out(service, "sgd")
+    paused(service)
+    seen = Watch(client, jobs)
+    seen.look()
+    lines = picture(seen)
+    assert any("paused" in line for line in lines)
+    assert any("descent resume sgd" in line for line in lines)
+    assert any("rests" in line for line in lines if "seed 0" in line)
+    assert not seen.is_over
+    assert not any(request.path.endswith("/metrics") for request in service.requests), "nothing new can come of it"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_watching_stays_with_a_paused_job_and_sees_it_go_on(
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(watching, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.01)
+    jobs = lay_out(service, "sgd")
+    ended = {"status": "succeeded", "is_terminal": True, "runs_by_status": {"succeeded": 1}}
+    paused(service, {"status": "running", "runs_by_status": {"running": 1}}, ended)
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, height=30, force_terminal=is_terminal, color_system=None)
+    (last,) = watching.watch(client, jobs, console)
+    assert last.status == "succeeded"
+    told = screen.getvalue()
+    assert told.index("descent resume sgd") < told.index("running") < told.index("1/1 ended")
+
+
+def test_every_status_has_a_style() -> None:
+    assert set(watching.STYLES) == set(RunStatus)
 
 
 def test_a_terminal_is_drawn_upon_until_all_have_ended(service: Service, client: Client) -> None:

@@ -1,5 +1,7 @@
 """Losses of infrastructure are forgiven a few times; what breaks a cohort is found by splitting it."""
 
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,6 +43,57 @@ def test_a_checkpoint_forgives_all_crashes_before_it(database: Database) -> None
     lose(database, found)
     again = claim(database)
     assert (again.resume_step, the_run(database, again.runs[0].id).crashes) == (10, 1)
+
+
+def test_a_checkpoint_that_is_being_recorded_while_a_run_is_lost_forgives_what_came_before(database: Database) -> None:
+    submit(database)
+    for _ in range(MAX_CRASHES - 1):
+        lose(database, claim(database))
+    found = claim(database)
+    losing = threading.Thread(target=lose, args=(database, found))
+    with database.write() as session:
+        file = CheckpointFile("checkpoints/c/10", 1, "0" * 64)
+        checkpoints.point(session, found.cohort_id, 10, file, [found.runs[0].id], 2)
+        losing.start()
+        time.sleep(0.3)
+        assert losing.is_alive(), "it waits for whoever holds the run"
+    losing.join()
+    lost = the_run(database, found.runs[0].id)
+    assert (lost.status, lost.crashes, lost.resume_step) == (QUEUED, 1, 10)
+
+
+def test_losses_are_counted_from_attempt_to_attempt_and_neither_pauses_nor_drains_among_them(
+    database: Database,
+) -> None:
+    job_id = submit(database)
+    for _ in range(2 * MAX_CRASHES):
+        run = claim(database).runs[0]
+        assert commit(database, lifecycle.release, run.id, run.attempt) is QUEUED
+        found = claim(database)
+        commit(database, owner.pause, job_id)
+        lose(database, found)
+        assert statuses(database, job_id) == [RunStatus.PAUSED]
+        commit(database, owner.resume, job_id)
+    assert the_run(database, found.runs[0].id).crashes == 0
+
+
+@pytest.mark.parametrize("reason", [StatusReason.OUT_OF_MEMORY, StatusReason.HUNG, StatusReason.ERROR])
+def test_a_lone_run_that_was_to_pause_fails_of_what_it_did(database: Database, reason: StatusReason) -> None:
+    job_id = submit(database)
+    found = claim(database)
+    commit(database, owner.pause, job_id)
+    assert commit(database, crashes.break_down, found.cohort_id, reason, "why") == {found.runs[0].id: FAILED}
+    failed = the_run(database, found.runs[0].id)
+    assert (failed.status_reason, failed.status_detail, failed.worker_id) == (reason, "why", None)
+
+
+def test_a_cohort_that_holds_nothing_any_more_breaks_nobody(database: Database) -> None:
+    submit(database, seeds=2)
+    found = claim(database)
+    lose(database, found)
+    claim(database, "worker_2")
+    assert break_down(database, found) == {}
+    assert {the_run(database, run.id).status for run in found.runs} == {RunStatus.RUNNING}
 
 
 def cohorts_of(database: Database, run_id: str, times: int, happens: Callable[[Database, Claim], object]) -> list[int]:

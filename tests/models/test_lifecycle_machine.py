@@ -1,6 +1,6 @@
 """Whatever anybody calls in whatever order, runs do exactly what a small model of their life says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -26,6 +26,7 @@ PAUSING, PAUSED = RunStatus.PAUSING, RunStatus.PAUSED
 SUCCEEDED, FAILED, CANCELLED = RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED
 
 KEPT = 2
+EXTENDED = ", extended"
 ENDING: dict[str, Any] = {"step": 10, "train_seconds": 1.0, "summary": {}}
 
 
@@ -176,7 +177,10 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.runs)
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
-        self._queue(self._ask(data, owner.resume, "resume"), PAUSED)
+        runs = self._ask(data, owner.resume, "resume") or ()
+        for run in runs:
+            run.status = RUNNING if run.status is PAUSING else run.status
+        self._queue(runs, PAUSED)
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data())
@@ -187,13 +191,11 @@ class Life(RuleBasedStateMachine):
                 run.crashes, run.most_together = 0, None
         self._queue(runs, FAILED, CANCELLED)
 
-    def _queue(self, runs: "list[Expected] | tuple[()] | None", *standing: RunStatus) -> None:
+    def _queue(self, runs: Sequence[Expected], *standing: RunStatus) -> None:
         moment = self._now()
-        for run in runs or ():
+        for run in runs:
             if run.status in standing:
                 run.status, run.cohort_id, run.order = QUEUED, None, (moment, run.order[1])
-            elif run.status is PAUSING:
-                run.status = RUNNING
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data())
@@ -214,8 +216,8 @@ class Life(RuleBasedStateMachine):
         runs = self._ask(data, to_twice, "extend") or ()
         for run in runs:
             run.steps *= 2
-            # The record is spelled out now, so they share no cohort with others any more.
-            run.kind = run.job_id if "extended" not in run.kind else run.kind
+            # The record is spelled out now, so they share no cohort with whoever was submitted with as many steps.
+            run.kind = run.kind.removesuffix(EXTENDED) + EXTENDED
             if run.status is SUCCEEDED:
                 run.crashes, run.most_together = 0, None
         self._queue(runs, SUCCEEDED)
@@ -352,4 +354,4 @@ class Life(RuleBasedStateMachine):
 
 def test_whatever_is_called_in_whatever_order_runs_do_what_their_model_says(database: Database) -> None:
     Life.database = database
-    run_state_machine_as_test(Life, settings=examples(max_examples=20, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(Life, settings=examples(max_examples=60, stateful_step_count=40, deadline=None))
