@@ -1,5 +1,6 @@
 """Which checkpoints runs can go on from. The files lie in storage; a row is written when its file is whole."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,17 +86,21 @@ def prune(session: Session, run_ids: Sequence[str], most: int) -> list[str]:
         .where(CheckpointRow.run_id.in_(run_ids))
         .subquery()
     )
-    old = session.execute(select(ranked.c.run_id, ranked.c.checkpoint_id).where(ranked.c.age > most)).all()
-    for run_id, checkpoint_id in old:
+    old = defaultdict[str, list[str]](list)
+    for run_id, checkpoint_id in session.execute(
+        select(ranked.c.run_id, ranked.c.checkpoint_id).where(ranked.c.age > most)
+    ):
+        old[checkpoint_id].append(run_id)
+    for checkpoint_id, theirs in old.items():
         session.execute(
-            delete(CheckpointRow).where(CheckpointRow.run_id == run_id, CheckpointRow.checkpoint_id == checkpoint_id)
+            delete(CheckpointRow).where(CheckpointRow.checkpoint_id == checkpoint_id, CheckpointRow.run_id.in_(theirs))
         )
     if most == 0:
         _go_on_from_what_is_left(session, run_ids)
-    return remove_unneeded(session, {checkpoint_id for _, checkpoint_id in old})
+    return remove_unneeded(session, list(old))
 
 
-def remove_unneeded(session: Session, checkpoint_ids: "set[str] | Sequence[str]") -> list[str]:
+def remove_unneeded(session: Session, checkpoint_ids: Sequence[str]) -> list[str]:
     """Delete those of these checkpoints from which no run can go on; the storage keys of their files."""
     needed = exists().where(CheckpointRow.checkpoint_id == Checkpoint.id)
     keys = session.scalars(

@@ -277,9 +277,9 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     if "delete" not in (legal := legal_actions(statuses)):
         raise IllegalAction("this job is still under way: cancel it first", legal)
     keys = session.scalars(select(Artifact.storage_key).join(Run).where(Run.job_id == job_id)).all()
-    saved = session.scalars(select(CheckpointRow.checkpoint_id).join(Run).where(Run.job_id == job_id)).all()
+    saved = session.scalars(select(CheckpointRow.checkpoint_id).join(Run).where(Run.job_id == job_id).distinct()).all()
     session.execute(delete(Job).where(Job.id == job_id))
-    return [*keys, *checkpoints.remove_unneeded(session, set(saved))]
+    return [*keys, *checkpoints.remove_unneeded(session, saved)]
 
 
 def _statuses(session: Session, job_id: str) -> list[RunStatus]:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,20 +17,18 @@ import numpy as np
 import redis
 import structlog
 from numpy.typing import NDArray
-from sqlalchemy import delete, update
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
-from models import analysing, checkpoints, crashes, lifecycle
+from models import lifecycle
 from models.database import Database
 from models.lifecycle import Claim
 from models.metric_stream import LiveState, fall_silent, publish
 from models.settings import Settings
 from models.status import RunStatus, StatusReason
 from models.storage import Storage
-from models.tables import Artifact, Cohort, MetricSegment, Run, Snapshot
-from worker.run_record import Packed, RunRecord
-from worker.stowage import Stowage, Stowed
+from worker.delivery import Delivery, Share
+from worker.run_record import RunRecord
+from worker.stowage import Stowage
 from worker.training.boundary import Ending, Leave, Mode, Saved
 
 PUBLISH_SECONDS = 0.2
@@ -50,23 +48,6 @@ class _Chore:
     do: Callable[[], None]
     every_seconds: float
     due: float
-
-
-@dataclass
-class _Batch:
-    """What one transaction writes."""
-
-    rows: list[RunRecord]
-    ready: list[bool]
-    """Whether all that a run's ending needs is at hand."""
-    chunks: list[list[Packed]]
-    snapshots: list[list[tuple[int, dict[str, Any]]]]
-    stowed: list[Stowed]
-    breakdown: "tuple[StatusReason, str] | None"
-    outcome: dict[str, RunStatus] = field(default_factory=dict)
-    """The status of every run that ended or was given back."""
-    unneeded: list[str] = field(default_factory=list)
-    """Files that nobody needs once this is committed."""
 
 
 def end_this_process() -> None:
@@ -246,33 +227,12 @@ class Recorder:
 
     def _save(self) -> None:
         """Write chunks, snapshots, checkpoints and endings in one transaction, for the runs that are still held."""
-        batch = self._gather()
+        delivery = self._gather()
         with self._database.write() as session:
-            held = lifecycle.held(session, self._claim.cohort_id)
-            ours = [row.run.id in held for row in batch.rows]
-            if self._mode is not None and any(ours):
-                self._write_mode(session, self._mode)
-            for row, mine, unsaved, predicted in zip(batch.rows, ours, batch.chunks, batch.snapshots, strict=True):
-                if mine:
-                    self._write_history(session, row, unsaved, predicted)
-            for stowed in batch.stowed:
-                ids = [row.run.id for row in stowed.rows]
-                batch.unneeded += checkpoints.point(
-                    session,
-                    self._claim.cohort_id,
-                    stowed.step,
-                    stowed.file.result(),
-                    ids,
-                    self._config.kept_checkpoints,
-                )
-            for row, mine, ready in zip(batch.rows, ours, batch.ready, strict=True):
-                if mine and ready:
-                    self._write_ending(session, row, batch)
-            if batch.breakdown:
-                batch.outcome |= crashes.break_down(session, self._claim.cohort_id, *batch.breakdown)
-        self._settle(batch, ours)
+            delivery.write(session, self._claim.cohort_id, self._config.kept_checkpoints)
+        self._settle(delivery)
 
-    def _gather(self) -> _Batch:
+    def _gather(self) -> Delivery:
         with self._lock:
             rows = [row for row in self._rows if not row.done]
             stowed = self._stowage.arrived()
@@ -284,94 +244,32 @@ class Recorder:
                     row.pack()
             # Those that ended well first, or they would be taken for part of what broke down.
             waits = any(row.ending and not is_ready for row, is_ready in zip(rows, ready, strict=True))
-            return _Batch(
-                rows,
-                ready,
-                [list(row.unsaved) for row in rows],
-                [list(row.snapshots) for row in rows],
+            return Delivery(
+                [
+                    Share(row, is_ready, list(row.unsaved), list(row.snapshots))
+                    for row, is_ready in zip(rows, ready, strict=True)
+                ],
                 stowed,
+                self._mode,
                 None if waits else self._breakdown,
             )
 
     def _is_ready(self, row: RunRecord) -> bool:
         return row.ending is not None and self._stowage.has_left(row) and not self._stowage.expects(row)
 
-    def _settle(self, batch: _Batch, ours: Sequence[bool]) -> None:
+    def _settle(self, delivery: Delivery) -> None:
         """It is committed."""
-        self._mode = None
+        if self._mode is delivery.mode:
+            self._mode = None
         with self._lock:
-            self._stowage.settle(batch.stowed)
-            for row, mine, unsaved, predicted in zip(batch.rows, ours, batch.chunks, batch.snapshots, strict=True):
-                del row.unsaved[: len(unsaved)], row.snapshots[: len(predicted)]
-                row.done = not mine or row.run.id in batch.outcome or batch.breakdown is not None
-        self._stowage.remove(batch.unneeded)
-        steps = {row.run.id: row.step for row in batch.rows}
-        ended = {run: LiveState(status, steps[run]) for run, status in batch.outcome.items() if status.is_terminal}
-        if batch.outcome:
-            self._send(ended, [run for run in batch.outcome if run not in ended])
-
-    def _write_mode(self, session: Session, mode: Mode) -> None:
-        cohort = session.get_one(Cohort, self._claim.cohort_id)
-        found = {"mode": "compiled" if mode.compiled else "eager", "mode_reason": mode.reason}
-        cohort.provenance = {**(cohort.provenance or {}), **found}
-
-    def _write_history(
-        self,
-        session: Session,
-        row: RunRecord,
-        unsaved: Sequence[Packed],
-        snapshots: Sequence[tuple[int, dict[str, Any]]],
-    ) -> None:
-        if unsaved:
-            session.add(
-                MetricSegment(
-                    run_id=row.run.id,
-                    attempt=row.run.attempt,
-                    first_number=unsaved[0].cursor.number,
-                    last_number=unsaved[-1].cursor.number,
-                    payload=b"".join(chunk.payload for chunk in unsaved),
-                )
-            )
-            session.execute(update(Run).where(Run.id == row.run.id).values(step=row.step))
-        session.add_all(Snapshot(run_id=row.run.id, step=step, content=content) for step, content in snapshots)
-
-    def _write_ending(self, session: Session, row: RunRecord, batch: _Batch) -> None:
-        assert row.ending is not None
-        status = row.status()
-        if status is None:
-            given_back = lifecycle.release(session, row.run.id, row.run.attempt)
-            batch.outcome[row.run.id] = given_back or RunStatus.QUEUED
-            return
-        finished = lifecycle.finish(
-            session,
-            row.run.id,
-            row.run.attempt,
-            status[0],
-            reason=status[1],
-            detail=row.failure[1] if row.failure else None,
-            step=row.ending.step,
-            train_seconds=row.ending.train_seconds,
-            summary=row.summary(),
-        )
-        batch.outcome[row.run.id] = status[0]
-        if finished:
-            self._leave_files(session, row, batch, status)
-        if finished and status[0] is RunStatus.SUCCEEDED:
-            for analysis in row.run.spec.analyses:
-                analysing.ask(session, [row.run.id], analysis.model_dump(mode="json"), row.run.spec.priority)
-
-    def _leave_files(
-        self, session: Session, row: RunRecord, batch: _Batch, status: tuple[RunStatus, StatusReason | None]
-    ) -> None:
-        """What this attempt leaves takes the place of what an earlier one left, under a smaller budget."""
-        before = session.scalars(
-            delete(Artifact).where(Artifact.run_id == row.run.id).returning(Artifact.storage_key)
-        ).all()
-        for artifact in row.artifacts or ():
-            session.merge(artifact)
-        # Nobody goes on from a run that stopped early; from one that spent its budget, a larger budget does.
-        most = 0 if status[1] is StatusReason.STOPPED_EARLY else 1
-        batch.unneeded += [*before, *checkpoints.prune(session, [row.run.id], most)]
+            self._stowage.settle(delivery.stowed)
+            for share in delivery.shares:
+                share.settle(delivery.outcome, has_broken_down=delivery.breakdown is not None)
+        self._stowage.remove(delivery.unneeded)
+        steps = {share.row.run.id: share.row.step for share in delivery.shares}
+        ended = {run: LiveState(status, steps[run]) for run, status in delivery.outcome.items() if status.is_terminal}
+        if delivery.outcome:
+            self._send(ended, [run for run in delivery.outcome if run not in ended])
 
     def _look_for_directives(self) -> None:
         with self._database.read() as session:

@@ -24,6 +24,7 @@ from celery.signals import (
     worker_shutting_down,
 )
 from sqlalchemy import select, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import checkpoints, lifecycle
@@ -168,9 +169,9 @@ class TrainingProcess:
         """What the runs go on from; None where they begin, or were given back as their checkpoint cannot be read."""
         if not claim.resume_step:
             return None
-        with self.database.read() as session:
-            places = checkpoints.places(session, claim)
         try:
+            with self.database.read() as session:
+                places = checkpoints.places(session, claim)
             return read(self.storage, places)
         except DamagedCheckpoint as error:
             log.error("checkpoint.damaged", checkpoint_id=error.checkpoint_id, error=str(error))
@@ -199,10 +200,14 @@ class TrainingProcess:
             time.sleep(DRAIN_LOOK_SECONDS)
         time.sleep(self._config.drain_seconds)
         log.warning("worker.leaves_what_it_did", worker_id=self.presence.worker_id)
-        with self.database.write() as session:
-            self._give_back(session)
-        self.presence.leave()
-        self.lane.leave()
+        try:
+            with self.database.write() as session:
+                self._give_back(session)
+            self.presence.leave()
+            self.lane.leave()
+        except SQLAlchemyError as error:
+            # Its lease ends by itself.
+            log.warning("worker.gives_nothing_back", error=type(error).__name__)
         end_this_process()
 
     def _cohort_limit(self, spec: JobSpec) -> int:
