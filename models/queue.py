@@ -1,8 +1,11 @@
 """The Celery apps and the messages they carry.
 
 To those who train, a message is a hint, never work: "there is something in the queue for this kind of device". SQL
-decides what; so a lost message costs a little time and a doubled one nothing. To those who predict, it is a question
-that its asker waits for, and asks again if nobody answers.
+decides what; so a lost message costs a little time, a doubled or late one nothing. To those who predict, it is a
+question that its asker waits for, and asks again if nobody answers.
+
+No message expires: Celery would compare the clock of the sender's host with that of the receiver's, and a worker whose
+clock is fast would throw away all that it is sent.
 """
 
 from typing import Any
@@ -15,8 +18,6 @@ from models.settings import settings
 TRAIN = "descent.train"
 QUEUES = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
 """By the device of the worker that listens. One that names no queue listens to all of them."""
-WAKE_UP_SECONDS = 60
-"""A hint this old has been repeated since."""
 
 _TRANSPORT = {
     "socket_timeout": 5,
@@ -78,11 +79,11 @@ def wake(device: str, lanes: int) -> None:
         queue = app.amqp.queues[name].bind(connection.default_channel)
         waiting = queue.queue_declare().message_count
         for _ in range(lanes - waiting):
-            app.send_task(TRAIN, queue=name, expires=WAKE_UP_SECONDS, connection=connection, retry=False)
+            app.send_task(TRAIN, queue=name, connection=connection, retry=False)
 
 
-def ask(request_id: str, run_id: str, rows: list[Any], seconds: float) -> None:
-    """Ask for predictions; the answer comes by Redis, and nobody waits for it after so many seconds.
+def ask(request_id: str, run_id: str, rows: list[Any]) -> None:
+    """Ask for predictions; the answer comes by Redis, see `models.reply`.
 
     Raises:
         kombu.exceptions.OperationalError: if the broker does not answer within a second.
@@ -93,7 +94,6 @@ def ask(request_id: str, run_id: str, rows: list[Any], seconds: float) -> None:
             PREDICT,
             args=[request_id, run_id, rows],
             queue=PREDICTIONS,
-            expires=seconds,
             connection=connection,
             retry=False,
         )

@@ -15,6 +15,20 @@ def _key(request_id: str) -> str:
     return f"descent:reply:{request_id}"
 
 
+def _awaited_key(request_id: str) -> str:
+    return f"descent:awaited:{request_id}"
+
+
+async def announce(client: "redis.asyncio.Redis", request_id: str, seconds: float) -> None:
+    """Say that somebody will wait for an answer for so long; to be said before the question is asked."""
+    await client.set(_awaited_key(request_id), b"", px=round(1000 * seconds))
+
+
+def is_awaited(client: "redis.Redis", request_id: str) -> bool:
+    """Whether somebody still waits. The one clock that counts is that of Redis."""
+    return bool(client.exists(_awaited_key(request_id)))
+
+
 def reply(client: "redis.Redis", request_id: str, answer: dict[str, Any]) -> None:
     with client.pipeline() as pipeline:
         pipeline.rpush(_key(request_id), json.dumps(answer))

@@ -16,7 +16,7 @@ from models.logs import configure_logging
 from models.metric_stream import connect
 from models.queue import PREDICT
 from models.queue import predictions as app
-from models.reply import reply
+from models.reply import is_awaited, reply
 from models.settings import settings
 from models.spec.job import JobSpec
 from models.storage import Storage
@@ -39,12 +39,14 @@ class _Gone(Exception):
 
 @app.task(name=PREDICT)
 def predict(request_id: str, run_id: str, rows: list[Any]) -> None:
-    """Answer with predictions, or with what is wrong with the rows."""
+    """Answer with predictions, or with what is wrong with the rows, if somebody still waits for it."""
+    if not is_awaited(_redis(), request_id):
+        return
     # torch is imported by the first question: a service that nobody asks does without it.
     from worker.training.raw_rows import RefusedRow
 
     try:
-        said = _predictor(run_id).predict(rows)
+        said = _predictor(run_id, _weights_of(run_id)).predict(rows)
         answer: dict[str, Any] = {"target": said.target, "classes": said.classes, "outputs": said.outputs.tolist()}
     except RefusedRow as error:
         answer = {"refused": str(error), "pointer": error.pointer}
@@ -56,21 +58,24 @@ def predict(request_id: str, run_id: str, rows: list[Any]) -> None:
     reply(_redis(), request_id, answer)
 
 
+def _weights_of(run_id: str) -> str:
+    """Their storage key; asked each time, as a run that was extended has left other weights."""
+    statement = select(Artifact.storage_key).where(Artifact.run_id == run_id, Artifact.name == WEIGHTS)
+    with _database().read() as session:
+        storage_key = session.scalar(statement)
+    if storage_key is None:
+        raise _Gone
+    return storage_key
+
+
 @lru_cache(maxsize=KEPT_NETWORKS)
-def _predictor(run_id: str) -> "Predictor":
+def _predictor(run_id: str, storage_key: str) -> "Predictor":
     from worker.training.predictor import Predictor
 
     with _database().read() as session:
-        row = session.execute(
-            select(Job.spec, Artifact.storage_key)
-            .join(Run, Run.job_id == Job.id)
-            .join(Artifact, Artifact.run_id == Run.id)
-            .where(Run.id == run_id, Artifact.name == WEIGHTS)
-        ).first()
-    if row is None:
-        raise _Gone
-    tensors, header = artifacts.read(Storage(settings().storage_url), row.storage_key)
-    return Predictor(JobSpec.model_validate(row.spec), tensors, header.get(DATASET))
+        spec = session.scalars(select(Job.spec).join(Run, Run.job_id == Job.id).where(Run.id == run_id)).one()
+    tensors, header = artifacts.read(Storage(settings().storage_url), storage_key)
+    return Predictor(JobSpec.model_validate(spec), tensors, header.get(DATASET))
 
 
 @lru_cache

@@ -1,5 +1,6 @@
 """Predictions: raw rows in, what a trained network says of them out; a worker answers."""
 
+import asyncio
 import csv
 import io
 from typing import Any
@@ -17,13 +18,16 @@ from api.limits import strict_json
 from api.pointers import body_errors
 from models import answers
 from models.queue import ask
-from models.reply import wait_for_reply
+from models.reply import announce, wait_for_reply
 from models.spec.component import SpecModel
 from models.spec.job import JobSpec
 from models.status import RunStatus
 from models.tables import WEIGHTS, Artifact, Job, Run, new_id
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
+
+ANNOUNCE_SECONDS = 1.0
+"""A Redis that takes longer will not carry the answer either."""
 
 EXAMPLE = {"rows": [{"age": 29, "class": "first", "sex": "female"}]}
 
@@ -118,7 +122,8 @@ async def _asked(service: Service, run_id: str, rows: list[Any]) -> dict[str, An
     request_id, seconds = new_id("question"), service.settings.prediction_seconds
     later = {"Retry-After": str(round(seconds))}
     try:
-        await run_in_threadpool(ask, request_id, run_id, rows, seconds)
+        await asyncio.wait_for(announce(service.metrics_async, request_id, seconds), ANNOUNCE_SECONDS)
+        await run_in_threadpool(ask, request_id, run_id, rows)
         answer = await wait_for_reply(service.metrics_async, request_id, seconds)
     except (OperationalError, RedisError, OSError):
         raise Refusal(UNAVAILABLE, "Redis, which carries the question, does not answer", headers=later) from None
