@@ -35,8 +35,7 @@ FROM base AS api
 COPY --from=build-api /opt/descent /opt/descent
 USER 10001:10001
 EXPOSE 8000
-CMD ["uvicorn", "api.app:create_app", "--factory", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", \
-     "--log-level", "warning", "--timeout-graceful-shutdown", "5"]
+CMD ["python", "-m", "api", "--host", "0.0.0.0"]
 
 FROM base AS worker
 COPY --from=build-worker /opt/descent /opt/descent

@@ -1,4 +1,4 @@
-"""The application: what is put together for `uvicorn api.app:create_app --factory`."""
+"""The application: what is put together for `python -m api`."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -116,7 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     # The last one added is the outermost.
-    app.add_middleware(RequestLimits, allowed_hosts=config.allowed_hosts, upload_bytes=config.max_upload_bytes)
+    app.add_middleware(RequestLimits, config=config)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
     for room in ROOMS:

@@ -52,6 +52,7 @@ ILLEGAL_ACTION = ProblemKind(
 CHANGED = ProblemKind(
     412, "changed_meanwhile", "Somebody changed it meanwhile", "the job is at version 3: fetch it again"
 )
+TOO_SLOW = ProblemKind(408, "too_slow", "The body comes too slowly", "1,024 bytes came within 30 s: send it again")
 TOO_LARGE = ProblemKind(413, "body_too_large", "The body is too large", "a body may have at most 262,144 bytes")
 NOT_JSON = ProblemKind(415, "not_json", "The body must be JSON", "send the body as application/json")
 INVALID = ProblemKind(
@@ -222,6 +223,8 @@ def declared(
 ) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route in OpenAPI: what it answers besides, its own problems, and those of every route."""
     by_status: dict[int | str, list[ProblemKind]] = {}
+    if TOO_LARGE in kinds:
+        kinds = (*kinds, TOO_SLOW)
     for kind in (*kinds, UNKNOWN_HOST, MALFORMED, INVALID, INTERNAL, UNAVAILABLE):
         by_status.setdefault(kind.status, []).append(kind)
     problems: dict[int | str, dict[str, Any]] = {

@@ -1,10 +1,12 @@
 """What a request may be, checked before anything is made of it: its host, its size, and JSON without surprises."""
 
+import asyncio
 import json
 import re
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from math import isinf
+from time import monotonic
 from typing import Any
 
 from fastapi import Request, Response
@@ -12,9 +14,10 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import INVALID, MALFORMED, NOT_JSON, TOO_LARGE, UNKNOWN_HOST, Refusal, render, several
+from api.errors import INVALID, MALFORMED, NOT_JSON, TOO_LARGE, TOO_SLOW, UNKNOWN_HOST, Refusal, render, several
 from api.pointers import pointer_to
 from models.answers import ProblemError
+from models.settings import Settings
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024**2
@@ -23,16 +26,18 @@ UPLOADS = "/v1/datasets"
 """The one path that takes large bodies."""
 MAX_WHOLE_NUMBER = 2**63 - 1
 
+_HANG_UP = {"Connection": "close"}
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
 
 class RequestLimits:
-    """Refuses foreign hosts, NUL characters and large bodies; a body is counted as it streams in."""
+    """Refuses foreign hosts, NUL characters, and bodies that are large or slow: they are measured as they stream in."""
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str], upload_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, config: Settings) -> None:
         self._app = app
-        self._upload_bytes = upload_bytes
-        self._hosts = [host.lower() for host in allowed_hosts]
+        self._config = config
+        self._upload_bytes = config.max_upload_bytes
+        self._hosts = [host.lower() for host in config.allowed_hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,7 +48,8 @@ class RequestLimits:
             await render(Request(scope), refusal)(scope, receive, send)
             return
         is_upload = scope["path"] == UPLOADS and scope["method"] == "POST"
-        await self._app(scope, _counted(receive, self._upload_bytes if is_upload else MAX_BODY_BYTES), send)
+        body = _Body(receive, self._upload_bytes if is_upload else MAX_BODY_BYTES, self._config)
+        await self._app(scope, body.receive, send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         if not self._serves(Headers(scope=scope).get("host", "")):
@@ -63,22 +69,42 @@ class RequestLimits:
         return any(host in ("*", name) or (host.startswith("*.") and name.endswith(host[1:])) for host in self._hosts)
 
 
-def _counted(receive: Receive, most: int) -> Receive:
-    seen = 0
+class _Body:
+    """A request's body on its way in, whatever its Content-Length says."""
 
-    async def counting() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen <= most:
+    def __init__(self, receive: Receive, most: int, config: Settings) -> None:
+        self._receive = receive
+        self._most = most
+        self._config = config
+        self._seen = 0
+        self._waited = 0.0
+        """Seconds; what the application takes to ask for more is not the client's."""
+        self._is_whole = False
+
+    async def receive(self) -> Message:
+        message = await self._next()
+        if self._seen <= self._most:
             return message
         # Read on and keep nothing: who is still sending does not hear the answer.
-        while message.get("more_body") and seen < most + MAX_DISCARDED_BYTES:
-            message = await receive()
-            seen += len(message.get("body", b""))
-        raise Refusal(TOO_LARGE, f"a body may have at most {most:,} bytes", headers={"Connection": "close"})
+        while not self._is_whole and self._seen < self._most + MAX_DISCARDED_BYTES:
+            await self._next()
+        raise Refusal(TOO_LARGE, f"a body may have at most {self._most:,} bytes", headers=_HANG_UP)
 
-    return counting
+    async def _next(self) -> Message:
+        if self._is_whole:
+            # What comes now is that the client has left, whenever it does.
+            return await self._receive()
+        most = self._config.body_seconds + self._seen / self._config.body_bytes_a_second
+        began = monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), most - self._waited)
+        except TimeoutError:
+            detail = f"{self._seen:,} bytes came within {most:.0f} s: send it again, over a faster line"
+            raise Refusal(TOO_SLOW, detail, headers=_HANG_UP) from None
+        self._waited += monotonic() - began
+        self._seen += len(message.get("body", b""))
+        self._is_whole = not message.get("more_body", False)
+        return message
 
 
 class JsonRoute(APIRoute):

@@ -64,6 +64,16 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(4_000_000, gt=0)
     """Pixels of one uploaded image."""
 
+    max_connections: int = Field(2_000, gt=0)
+    """Connections that one API process holds at once; whoever comes then gets 503."""
+    head_seconds: float = Field(10.0, gt=0)
+    """Within which the head of a request has to arrive."""
+    body_seconds: float = Field(30.0, gt=0)
+    """For which a request's body may be waited for, beside the time that `body_bytes_a_second` gives it."""
+    body_bytes_a_second: int = Field(16 * 1024, gt=0)
+    """The slowest at which a body may come in."""
+    send_seconds: float = Field(30.0, gt=0)
+    """For which nothing of an answer can be sent before its connection is cut."""
     allowed_hosts: list[str] = ["127.0.0.1", "localhost", "::1"]
     """Host headers that the API answers to; keeps other people's web pages from reaching it by DNS rebinding."""
 

@@ -20,6 +20,9 @@ import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
+from api.__main__ import configuration
+from models.settings import Settings
+
 PASSWORD = "only-for-tests"
 START_SECONDS = 20.0
 
@@ -146,13 +149,13 @@ def postgresql_url(server_url: str, name: str) -> str:
 
 
 @contextmanager
-def running_api(app: FastAPI) -> Iterator[str]:
-    """The app behind a real uvicorn on a free loopback port; yields its URL."""
+def running_api(app: FastAPI, config: Settings | None = None) -> Iterator[str]:
+    """The app behind the server that it has in production, on a free loopback port; yields its URL."""
     # asyncio turns off Nagle's delay only where the protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(configuration(app, config or Settings(), timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS

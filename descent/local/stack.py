@@ -25,7 +25,7 @@ from descent.local.surroundings import BROKER, HOST, METRICS, environment, free_
 START_SECONDS = 120.0
 LEFTOVERS_SECONDS = 30.0
 LOOK_SECONDS = 0.2
-_API = "-m uvicorn api.app:create_app --factory --no-access-log --log-level warning --timeout-graceful-shutdown 5"
+_API = "-m api"
 _WORKER = "-m celery --quiet -A worker.tasks worker --pool prefork --loglevel WARNING"
 _PREDICTOR = "-m celery --quiet -A worker.predicting worker --pool prefork --loglevel WARNING"
 

@@ -46,7 +46,7 @@ class Service:
 
     def start_api(self) -> "subprocess.Popen[bytes]":
         port = self.url.rpartition(":")[2]
-        api = self._start("api", "-m", "uvicorn", "api.app:create_app", "--factory", "--port", port)
+        api = self._start("api", "-m", "api", "--port", port)
         with Client(self.url) as client:
             eventually(lambda: client.health().status == "alive", "the API answers")
         return api
