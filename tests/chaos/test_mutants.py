@@ -50,11 +50,12 @@ def late_ending_is_refused(database: Database) -> bool:
 
 
 def second_ending_is_refused(database: Database) -> bool:
-    """A run that has succeeded is taken for lost."""
+    """A run that has succeeded is taken for lost, and ended once more."""
     job_id = submit(database)
     run = claim(database).runs[0]
     commit(database, lifecycle.finish, run.id, run.attempt, RunStatus.SUCCEEDED, **ENDING)
     commit(database, crashes.return_lost, run.id, run.attempt)
+    commit(database, lifecycle.finish, run.id, run.attempt, RunStatus.FAILED, **ENDING)
     return statuses(database, job_id) == [RunStatus.SUCCEEDED]
 
 
