@@ -6,27 +6,21 @@
 import argparse
 import json
 import os
-import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import httpx2
 import numpy as np
 
+from benchmarks.api_process import api_process, surroundings
 from models.database import Database
 from models.metric_stream import FROM_NOTHING, Chunk, Cursor, pack
 from models.settings import Settings
 from models.spec.job import JobSpec
 from models.status import RunStatus
 from models.tables import Job, MetricSegment, Run, new_id, now
-from tests.servers import START_SECONDS, migrate, running_valkey
 
 Row = dict[str, Any]
 
@@ -107,33 +101,6 @@ def _fill(database: Database, experiment: str, jobs: int, seeds: int) -> None:
                 session.add_all(_segments(run.id, draws))
 
 
-@contextmanager
-def _api(environment: Mapping[str, str]) -> Iterator[httpx2.Client]:
-    """The API in a process of its own, as it is deployed, that has answered nothing yet but its health."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "api", "--port", str(port)]
-    process = subprocess.Popen([*command, "--log-level", "warning"], env=environment, stdout=subprocess.DEVNULL)
-    try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-            deadline = time.monotonic() + START_SECONDS
-            while not _answers(client):
-                assert time.monotonic() < deadline, "the API did not start"
-                time.sleep(0.05)
-            yield client
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _answers(client: httpx2.Client) -> bool:
-    try:
-        return client.get("/healthz").status_code == 200
-    except httpx2.TransportError:
-        return False
-
-
 def _seconds(client: httpx2.Client, question: Mapping[str, Any], etag: str | None = None) -> tuple[float, str]:
     started = time.perf_counter()
     answer = client.get("/v1/comparisons", params=question, headers={"If-None-Match": etag} if etag else {})
@@ -147,7 +114,7 @@ def measure(environment: Mapping[str, str], experiment: str) -> tuple[list[float
     cold, unchanged = [], []
     question = {"experiment": experiment, "target": 0.05, "claim": [f"{experiment} 0<{experiment} 1"]}
     for _ in range(REPETITIONS):
-        with _api(environment) as client:
+        with api_process(environment) as (client, _):
             # Imports and connections are those of the process, not of the comparison.
             _seconds(client, {"experiment": "warm"})
             seconds, etag = _seconds(client, question)
@@ -174,20 +141,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="descent-comparison-") as name, running_valkey(Path(name)) as valkey:
-        folder = Path(name)
-        url = f"sqlite:///{folder / 'descent.sqlite3'}"
-        migrate(url, folder)
-        database = Database(Settings(database_url=url).database())
+    with surroundings() as environment:
+        database = Database(Settings(database_url=environment["DESCENT_DATABASE_URL"]).database())
         for experiment, jobs, seeds in (("warm", 1, 2), ("10x10", 10, 10), ("100x1", 100, 1)):
             _fill(database, experiment, jobs, seeds)
         database.dispose()
-        environment = os.environ | {
-            "DESCENT_DATABASE_URL": url,
-            "DESCENT_BROKER_URL": valkey.broker_url(),
-            "DESCENT_METRICS_URL": valkey.metrics_url(),
-            "DESCENT_STORAGE_URL": str(folder / "storage"),
-        }
         rows = [row for jobs, seeds in ((10, 10), (100, 1)) for row in _rows(environment, jobs, seeds)]
     if arguments.json:
         print(json.dumps({"cpus": os.cpu_count(), "comparison": rows}))

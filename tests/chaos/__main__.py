@@ -101,7 +101,7 @@ def _print(reports: Sequence[Report], controls: Sequence[Report], *, as_json: bo
     if as_json:
         sys.stdout.write(json.dumps([report.as_json() for report in (*reports, *controls)], indent=2) + "\n")
         return
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=100)
     console.print(table([*reports, *controls]))
     for report in reports:
         for failure in report.failures:

@@ -9,7 +9,7 @@ from models.answers import Job
 from models.status import RunStatus
 from tests.journey.service import Service, eventually, kill, train_on
 
-STEPS = 20_000
+STEPS = 12_000
 SPEC: dict[str, Any] = {
     "dataset": "sine",
     "optimizer": {"kind": "adam", "learning_rate": 0.01},
@@ -60,7 +60,7 @@ def test_a_job_that_was_extended_is_the_longer_job_that_was_not_submitted(
     service: Service, client: Client, undisturbed: Job
 ) -> None:
     service.start_predictor()
-    short = client.wait(client.submit(SPEC | {"budget": {"steps": STEPS - 5_000}}), timeout=60)
+    short = client.wait(client.submit(SPEC | {"budget": {"steps": STEPS - 3_000}}), timeout=60)
     run = client.runs(short)[0]
     before = client.predict(run.id, PREDICTED).predictions
     client.extend(short, steps=STEPS)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import pytest
 
 from descent import Client
@@ -68,16 +67,6 @@ def test_a_run_whose_worker_was_killed_is_trained_by_another(
         live.take(page)
     demand_whole(client, job, undisturbed)
     assert live.series == client.history(run).series, "the reader was told what to forget"
-    assert {run.attempt for run in client.runs(job)} == {2}
-
-
-def test_a_training_process_that_dies_is_replaced(
-    service: Service, client: Client, job: Job, undisturbed: list[bytes]
-) -> None:
-    worker = service.start_worker()
-    train_on(client, client.runs(job)[0], step=1_000)
-    psutil.Process(worker.pid).children()[0].kill()
-    demand_whole(client, job, undisturbed)
     assert {run.attempt for run in client.runs(job)} == {2}
 
 

@@ -354,4 +354,4 @@ class Life(RuleBasedStateMachine):
 
 def test_whatever_is_called_in_whatever_order_runs_do_what_their_model_says(database: Database) -> None:
     Life.database = database
-    run_state_machine_as_test(Life, settings=examples(max_examples=60, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Life, settings=examples(max_examples=40, stateful_step_count=40, deadline=None))
