@@ -40,6 +40,10 @@ chaos-scenes: $(VENV)/dev ## Break everything, one by one, on both databases: a 
 chaos: $(VENV)/dev ## Train 1,000 jobs under faults, and 60 on plain Celery beside them: half an hour
 	@$(BIN)/python -m tests.chaos --jobs 1000 --fault-seconds 2 --seconds-limit 1200 --plain-jobs 60
 
+.PHONY: fuzz
+fuzz: $(VENV)/dev ## Send ten thousand requests, well- and ill-formed, made from the OpenAPI document
+	@$(BIN)/python -m tests.fuzz
+
 .PHONY: check
 check: $(VENV)/dev ## Lint, types, import contracts, generated docs
 	@echo "Checking style"

@@ -14,6 +14,7 @@ from redis import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.routing import compile_path
 
 from api.pointers import body_errors, parameter_errors
 from models.answers import Problem, ProblemError
@@ -199,7 +200,22 @@ def render(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _handle(request: Request, error: Exception) -> JSONResponse:
+    if (
+        isinstance(error, StarletteHTTPException)
+        and error.status_code == NOT_ALLOWED.status
+        and (methods := _methods_of(request))
+    ):
+        error.headers = {"Allow": ", ".join(methods)}
     return render(request, error)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """What a path takes by OpenAPI: to Starlette each route has methods of its own, and the first speaks for all."""
+    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
+    fitting = [path for path in paths if compile_path(path)[0].fullmatch(request.scope["path"])]
+    # "/jobs/validate" before "/jobs/{job_id}", which it fits as well.
+    nearest = min(fitting, key=lambda path: path.count("{"), default=None)
+    return sorted(method.upper() for method in paths[nearest]) if nearest else []
 
 
 def install(app: FastAPI) -> None:

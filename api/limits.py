@@ -112,14 +112,19 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        takes_body = self.body_field is not None
+        field = self.body_field
 
         async def strict(request: Request) -> Response:
-            if takes_body and not _says_json(request):
+            may_be_left_out = field is not None and not field.field_info.is_required() and not _has_body(request)
+            if field is not None and not may_be_left_out and not _says_json(request):
                 raise Refusal(NOT_JSON, "send the body with Content-Type: application/json")
             return await handle(_StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def _has_body(request: Request) -> bool:
+    return "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
 
 
 def _says_json(request: Request) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select, update
 from sqlalchemy.orm import Session
 
@@ -29,6 +29,18 @@ OnDuplicate = Annotated[
     Literal["new", "return"],
     Query(description='"return" hands back the newest succeeded job of the same spec_hash, with 200.'),
 ]
+
+
+def _no_number(value: Any) -> Any:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return value
+    raise ValueError("write it as 2026-11-25T12:00:00Z")
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number)]
+"""A date and time in words; a bare number could be seconds or milliseconds."""
 
 
 class JobChanges(SpecModel):
@@ -141,7 +153,7 @@ def list_jobs(
     status: RunStatus | None = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
     spec_hash: Annotated[str | None, Query(max_length=64)] = None,
-    created_after: datetime | None = None,
+    created_after: Moment | None = None,
     sort: PageSort = "newest",
     limit: PageLimit = 50,
     after: PageAfter = "",

@@ -137,6 +137,7 @@ def test_a_test_is_opened_on_record_and_its_scores_are_those_of_the_seeds(
     assert scored["scores"]["test_loss"]["seeds"] == 2
     again = api.post(f"/v1/jobs/{job_id}/test-evaluation", json={"opened_by": "bob"}).json()
     assert (again["opened_by"], again["look"], again["opened_at"]) == ("ada", 1, body["opened_at"])
+    assert api.post(f"/v1/jobs/{job_id}/test-evaluation").json() == again, "a body without a need may be left out"
     assert api.get(f"/v1/jobs/{job_id}/analyses").json()["data"] == [], "a test is no analysis that others may read"
 
 

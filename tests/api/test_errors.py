@@ -173,7 +173,15 @@ def test_a_body_that_is_not_called_json_is_refused(lasting_api: httpx2.Client) -
 def test_unknown_paths_and_methods_are_problems_too(lasting_api: httpx2.Client) -> None:
     problem(lasting_api.get("/v2/jobs"), 404)
     answer = lasting_api.put("/v1/jobs")
-    assert "GET" in problem(answer, 405).detail or "POST" in answer.headers["Allow"]
+    assert problem(answer, 405).detail == "this path takes GET, POST"
+    assert answer.headers["Allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize("moment", ["0.5", "1e9", "1700000000", "inf"])
+def test_a_bare_number_is_no_moment(lasting_api: httpx2.Client, moment: str) -> None:
+    told = problem(lasting_api.get("/v1/jobs", params={"created_after": moment}), 422)
+    assert told.errors[0].pointer == "?created_after"
+    assert "2026-11-25T12:00:00Z" in told.errors[0].detail
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "", "[::2]"])

@@ -28,7 +28,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="where to leave what was found, as JSON")
     asked = parser.parse_args()
     with service_with_something_to_find() as url:
-        return fuzz(url, asked.cases, asked.seed, asked.report)
+        return fuzz(url, asked.cases, seed=asked.seed, report=asked.report)
 
 
 @contextmanager
@@ -51,10 +51,18 @@ def service_with_something_to_find() -> Iterator[str]:
             yield service.url
 
 
-def fuzz(url: str, cases: int, seed: int, report: Path | None) -> int:
+def fuzz(
+    url: str,
+    cases: int,
+    *,
+    seed: int = 0,
+    report: Path | None = None,
+    phases: str = "examples,coverage,fuzzing,stateful",
+) -> int:
     """Ask in every way that the document allows, and in some that it does not; the exit code of schemathesis."""
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
-    command += [f"{url}/openapi.json", "--max-examples", str(cases), "--seed", str(seed), "--no-color"]
+    command += [f"{url}/openapi.json", "--max-examples", str(cases), "--phases", phases]
+    command += ["--seed", str(seed), "--no-color"]
     if report is not None:
         command += ["--report", "json", "--report-json-path", str(report)]
     return subprocess.run(command, check=False).returncode
