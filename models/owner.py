@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from models import checkpoints
@@ -150,9 +150,14 @@ def retry(session: Session, job_id: str) -> None:
     statuses = _statuses(session, job_id)
     if "retry" not in (legal := legal_actions(statuses)):
         raise IllegalAction("no run of this job failed or was cancelled: there is nothing to retry", legal)
+    _queue_again(session, Run.job_id == job_id, Run.status.in_((RunStatus.FAILED, RunStatus.CANCELLED)))
+
+
+def _queue_again(session: Session, *which: ColumnElement[bool]) -> None:
+    """Queue ended runs, with nothing held against them."""
     session.execute(
         update(Run)
-        .where(Run.job_id == job_id, Run.status.in_((RunStatus.FAILED, RunStatus.CANCELLED)))
+        .where(*which)
         .values(
             status=RunStatus.QUEUED,
             status_reason=None,
@@ -246,21 +251,7 @@ def extend(session: Session, job: Job, spec: JobSpec, counted: Plan) -> None:
         .execution_options(synchronize_session=False)
     )
     session.execute(delete(Analysis).where(Analysis.run_id.in_(spent)))
-    session.execute(
-        update(Run)
-        .where(Run.id.in_(spent))
-        .values(
-            status=RunStatus.QUEUED,
-            crashes=0,
-            most_together=None,
-            cohort_id=None,
-            worker_id=None,
-            queued_at=now(),
-            started_at=None,
-            finished_at=None,
-        )
-        .execution_options(synchronize_session=False)
-    )
+    _queue_again(session, Run.id.in_(spent))
 
 
 def delete_job(session: Session, job_id: str) -> list[str]:
