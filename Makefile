@@ -71,10 +71,11 @@ labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what cam
 	@$(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, and comparisons
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.data
 	@$(BIN)/python -m benchmarks.comparison
+	@$(BIN)/python -m benchmarks.hostile
 
 .PHONY: gpu-check
 gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there
