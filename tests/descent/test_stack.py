@@ -124,7 +124,7 @@ def test_a_stack_starts_answers_keeps_others_out_and_leaves_nothing_behind(stack
         assert client.url == told["url"]
         assert client.readiness().ready
     children = family(stack.pid)
-    for part in ("server", "uvicorn", "celery"):
+    for part in ("server", "-m api", "celery"):
         assert any(part in command for command in children.values())
     password = next(line for line in (state.redis / "redis.conf").read_text().splitlines() if "requirepass" in line)
     assert not any(password.split()[1] in command for command in children.values())
