@@ -1,6 +1,8 @@
 """Real servers for tests, from wheels: started in a fraction of a second, gone with the tests."""
 
 import importlib.util
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -41,6 +43,16 @@ class Valkey:
     def broker_url(self, database: int = 0) -> str:
         """In kombu's words."""
         return f"redis+socket://:{PASSWORD}@{self.socket}?virtual_host={database}"
+
+
+@contextmanager
+def stopped(server: Valkey) -> Iterator[None]:
+    """There, and as silent as a machine that has lost its network."""
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
 
 
 @contextmanager

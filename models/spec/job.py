@@ -39,7 +39,8 @@ class Budget(SpecModel):
     steps: int | None = Field(None, ge=1, le=MAX_STEPS)
     epochs: int | None = Field(None, ge=1, le=MAX_EPOCHS)
     max_seconds: float | None = Field(None, gt=0)
-    """A run that trains for longer, all its attempts together, fails. Not part of the hash: it changes no step."""
+    """A run that trains for longer, all its attempts together, fails. The half minute in which a compiled one is made
+    into a program counts. Not part of the hash: it changes no step."""
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:

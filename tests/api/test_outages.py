@@ -1,7 +1,6 @@
 """Whatever is away: every route says so, soon and in the same words, and serves again once it is back."""
 
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from tests.api.fake_worker import FakeRun, FakeWorker
 from tests.api.specs import SPEC, spec
 from tests.api.test_streams import events
 from tests.models.outages import eventually, sql_away
-from tests.servers import Valkey, running_api, running_valkey
+from tests.servers import Valkey, running_api, running_valkey, stopped
 
 PATIENCE_SECONDS = 10.0
 """Longer than this nobody should have to wait to hear that a part is away."""
@@ -237,16 +236,6 @@ def killed(server: Valkey) -> Iterator[None]:
     server.process.wait()
     yield
     server.socket.unlink(missing_ok=True)
-
-
-@contextmanager
-def stopped(server: Valkey) -> Iterator[None]:
-    """There, and as silent as a machine that has lost its network."""
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

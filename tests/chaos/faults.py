@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import psutil
 import redis
 from celery import Celery
+from kombu.exceptions import KombuError
 
 from models.queue import QUEUES, TRAIN
 from tests.chaos.oracle import database_of
@@ -97,7 +98,7 @@ def double_the_messages(target: Target) -> bool:
         with app.connection_for_write() as connection:
             for _ in range(10):
                 app.send_task(TRAIN, queue=QUEUES["cpu"], connection=connection, retry=False)
-    except Exception:
+    except (KombuError, redis.RedisError, OSError):
         return False  # the broker is away anyhow
     return True
 

@@ -1,8 +1,6 @@
 """A wake-up says that there is work, never which; there are as many as there are idle lanes."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +11,7 @@ import redis
 from kombu.exceptions import OperationalError
 
 from models.queue import PREDICTIONS, TRAIN, app, ask, predictions, wake
-from tests.servers import Valkey
+from tests.servers import Valkey, stopped
 
 GIVES_UP_SECONDS = 2.0
 
@@ -78,15 +76,6 @@ def test_no_message_goes_by_the_clock_of_whoever_sent_it(broker: "redis.Redis") 
     for queue in ("cpu", PREDICTIONS):
         told = headers(broker, queue)
         assert (told["expires"], told["eta"], told["timelimit"]) == (None, None, [None, None])
-
-
-@contextmanager
-def stopped(server: Valkey) -> Iterator[None]:
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
 
 
 def test_a_broker_that_is_away_is_an_error_at_once(broker: "redis.Redis", valkey: Valkey) -> None:
