@@ -1,18 +1,22 @@
 """`python -m api`: the API behind uvicorn, as it faces a network."""
 
 import argparse
+import sys
 from functools import partial
+from types import FrameType
 from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
 
+from api.app import create_app
 from api.connections import PatientConnection
 from models.settings import Settings, settings
 
 KEEP_ALIVE_SECONDS = 15
 """For which a connection may rest between two requests."""
 GRACEFUL_SECONDS = 5
-"""For which answers may go on when the server is asked to stop; readers of streams come back by themselves."""
+"""For which answers may go on when the server is asked to stop. Streams, and who waits for news, end within one."""
 MAX_HEAD_BYTES = 64 * 1024
 
 
@@ -28,9 +32,30 @@ def configuration(app: Any, config: Settings, **more: Any) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         limit_concurrency=config.max_connections,
+        # From anybody else the header is hearsay, and would let them choose the address that their failures count for.
+        proxy_headers=bool(config.trusted_proxies),
+        forwarded_allow_ips=config.trusted_proxies,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         **more,
     )
+
+
+class Server(uvicorn.Server):
+    """Tells the application at once that it is to stop, so that it ends what would go on for ever."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer whoever is being answered, end streams, and leave."""
+        self.should_exit = True
+        if self.started:
+            self._app.state.service.histories.is_closing = True
 
 
 def main() -> None:
@@ -38,16 +63,13 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
     parser.add_argument("--port", type=int, default=8000)
     asked = parser.parse_args()
-    uvicorn.Server(
-        configuration(
-            "api.app:create_app",
-            settings(),
-            factory=True,
-            host=asked.host,
-            port=asked.port,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-        )
-    ).run()
+    config = settings()
+    try:
+        app = create_app(config)
+    except ValueError as error:
+        sys.exit(str(error))
+    more = {"host": asked.host, "port": asked.port, "timeout_graceful_shutdown": GRACEFUL_SECONDS}
+    Server(configuration(app, config, **more), app).run()
 
 
 if __name__ == "__main__":

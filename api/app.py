@@ -4,21 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from importlib.resources import files
-from typing import Any
 
 import structlog
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.staticfiles import StaticFiles
-from starlette.responses import HTMLResponse
 
 from api import errors
+from api.callers import THE_SERVICE
 from api.dependencies import Service
+from api.documentation import add_documentation
+from api.gate import Gate
 from api.histories import Histories
 from api.housekeeping import Housekeeper
+from api.keyring import Keyring
 from api.limits import RequestLimits
+from api.quotas import Streams
+from api.rates import Rates, forget_old_counts
 from api.relay import Relay
 from api.responses import forget_old_answers
 from api.routes import (
@@ -27,9 +28,11 @@ from api.routes import (
     components,
     datasets,
     diagnoses,
+    events,
     experiments,
     housekeeping,
     jobs,
+    keys,
     operations,
     predictions,
     results,
@@ -39,6 +42,8 @@ from api.routes import (
     test_evaluations,
     verdicts,
 )
+from api.run_owners import RunOwners
+from api.secrets import is_strong
 from api.telemetry import Meters, RequestContext
 from models.database import Database
 from models.logs import configure_logging
@@ -74,6 +79,8 @@ ROOMS = (
     comparisons,
     verdicts,
     components,
+    events,
+    keys,
     operations,
     housekeeping,
 )
@@ -82,14 +89,20 @@ log = structlog.get_logger()
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Put the API together; it connects when it starts, not here."""
+    """Put the API together; it connects when it starts, not here.
+
+    Raises:
+        ValueError: if the settings hold no admin key, or a weak one.
+
+    """
     config = settings or environment()
+    admin_key = _admin_key(config)
     configure_logging(config.log_format)
     meters = Meters()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = _connect(config, meters)
+        service = _connect(config, admin_key, meters)
         app.state.service = service
         service.relay.start()
         housekeeper = Housekeeper(service.database, service.storage, config)
@@ -116,27 +129,44 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     # The last one added is the outermost.
+    app.add_middleware(Gate, config=config)
     app.add_middleware(RequestLimits, config=config)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
     for room in ROOMS:
         app.include_router(room.router)
-    _add_documentation(app)
+    add_documentation(app)
     return app
 
 
-def _connect(config: Settings, meters: Meters) -> Service:
+def _admin_key(config: Settings) -> str:
+    key = config.admin_key.get_secret_value().strip() if config.admin_key else ""
+    if not is_strong(key):
+        raise ValueError(
+            "DESCENT_ADMIN_KEY, or the file /run/secrets/descent_admin_key, has to hold a key of at least 32 letters, "
+            f"digits, _ and -: the API does not serve without one, and this has {len(key)} characters. "
+            "`openssl rand -hex 32` makes one"
+        )
+    return key
+
+
+def _connect(config: Settings, admin_key: str, meters: Meters) -> Service:
     database = Database(config.database(), pool_size=CONNECTIONS)
     live = connect_async(config.metrics())
     return Service(
         settings=config,
+        caller=THE_SERVICE,
         database=database,
         storage=Storage(config.storage_url),
         metrics=connect(config.metrics()),
         metrics_async=live,
         histories=Histories(database, live),
+        run_owners=RunOwners(database),
         relay=Relay(database, config),
         meters=meters,
+        keyring=Keyring(database, admin_key),
+        rates=Rates(live, database),
+        streams=Streams(config),
         parsers=asyncio.Semaphore(config.max_parsers),
     )
 
@@ -147,38 +177,10 @@ async def _keep_house(service: Service, housekeeper: Housekeeper) -> None:
     while True:
         try:
             await run_in_threadpool(forget_old_answers, service.database)
+            await run_in_threadpool(forget_old_counts, service.database)
             if service.relay.is_leader:
                 report = await run_in_threadpool(housekeeper.tidy, rehearses=False)
                 log.info("house.kept", **report.model_dump(exclude={"dry_run", "orphan_keys"}))
         except Exception as error:  # whatever is away comes back, and an hour later all of it is tried again
             log.warning("house.not_kept", error=f"{type(error).__name__}: {error}".splitlines()[0])
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
-
-
-def _add_documentation(app: FastAPI) -> None:
-    """OpenAPI with its problems, and Swagger UI from the files of a wheel: the page fetches nothing from elsewhere."""
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            errors.add_schemas(describe())
-        assert app.openapi_schema is not None
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-    app.mount("/docs/files", StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-files")
-    policy = (
-        "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
-    )
-
-    @app.get("/docs", include_in_schema=False)
-    async def documentation() -> HTMLResponse:
-        page = get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="Descent",
-            swagger_js_url="/docs/files/swagger-ui-bundle.js",
-            swagger_css_url="/docs/files/swagger-ui.css",
-            swagger_favicon_url="/docs/files/favicon.png",
-        )
-        page.headers["Content-Security-Policy"] = f"{policy}; frame-ancestors 'none'"
-        return page

@@ -2,15 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import structlog
 from fastapi import Depends, Request
 from redis import RedisError
 
+from api.callers import NOBODY, Caller
 from api.histories import Histories
+from api.keyring import Keyring
+from api.quotas import Streams
+from api.rates import Rates
 from api.relay import Relay
+from api.run_owners import RunOwners
 from api.telemetry import Meters
 from models.database import Database
 from models.metric_stream import forget
@@ -26,20 +31,31 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """One API process: its connections, its relay, its meters."""
+    """One API process, as one caller may use it: its connections, its relay, its meters."""
 
     settings: Settings
+    caller: Caller
     database: Database
+    """As the caller sees it: what belongs to others is not there."""
     storage: Storage
     metrics: "redis.Redis"
     """Live metrics, for routes in threads."""
     metrics_async: "redis.asyncio.Redis"
     """Live metrics, for routes on the event loop."""
     histories: Histories
+    """Of everybody: ask `run_owners` first."""
+    run_owners: RunOwners
     relay: Relay
     meters: Meters
+    keyring: Keyring
+    rates: Rates
+    streams: Streams
     parsers: asyncio.Semaphore
     """Held by each upload while it is read."""
+
+    def of(self, caller: Caller) -> "Service":
+        """The same process for somebody else."""
+        return replace(self, caller=caller, database=self.database.of(caller.sees))
 
     def forget_files(self, keys: Sequence[str]) -> None:
         """Remove files that nothing names any more; where storage is away they stay, to be found as orphans."""
@@ -58,7 +74,8 @@ class Service:
 
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
-    return service
+    # Whoever came past the gate without a key sees nothing of anybody's.
+    return service.of(request.scope["state"].get("caller", NOBODY))
 
 
 ServiceNeeded = Annotated[Service, Depends(_service)]

@@ -45,6 +45,12 @@ MALFORMED = ProblemKind(
     400, "malformed_request", "The request cannot be read", "the body is not JSON: line 3, column 9"
 )
 UNKNOWN_HOST = ProblemKind(400, "unknown_host", "This host name is not served", "the Host header names another host")
+UNAUTHENTICATED = ProblemKind(
+    401, "unauthenticated", "A key is needed", "there is no key with this request: send Authorization: Bearer <key>"
+)
+FORBIDDEN = ProblemKind(
+    403, "forbidden", "The key does not reach that far", 'this takes a key of scope "submit", and yours is of "read"'
+)
 NOT_FOUND = ProblemKind(404, "not_found", "There is no such thing", "there is no job job_0123")
 NOT_ALLOWED = ProblemKind(405, "method_not_allowed", "This path does not take that method", "POST is not allowed here")
 ILLEGAL_ACTION = ProblemKind(
@@ -71,6 +77,15 @@ KEY_REUSED = ProblemKind(
     "idempotency_key_reused",
     "The Idempotency-Key belongs to another body",
     "this key came with another body before",
+)
+RATE_LIMITED = ProblemKind(
+    429, "rate_limited", "Too many requests", "an owner may change something 600 times a minute: wait 17 s"
+)
+OVER_QUOTA = ProblemKind(
+    429,
+    "over_quota",
+    "You have as much as you may",
+    "then more than 20,000 of your runs would wait: nothing was queued",
 )
 INTERNAL = ProblemKind(500, "internal_error", "The service failed", "the log has more under this request_id")
 DISK_FULL = ProblemKind(507, "disk_full", "There is no room to store it", "the disk of the service is full")
@@ -241,7 +256,8 @@ def declared(
     by_status: dict[int | str, list[ProblemKind]] = {}
     if TOO_LARGE in kinds:
         kinds = (*kinds, TOO_SLOW)
-    for kind in (*kinds, UNKNOWN_HOST, MALFORMED, INVALID, INTERNAL, UNAVAILABLE):
+    always = (UNKNOWN_HOST, MALFORMED, INVALID, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED, INTERNAL, UNAVAILABLE)
+    for kind in (*kinds, *always):
         by_status.setdefault(kind.status, []).append(kind)
     problems: dict[int | str, dict[str, Any]] = {
         status: {

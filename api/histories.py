@@ -73,6 +73,8 @@ class Histories:
         self._database = database
         self._redis = client
         self._redis_silent_until = 0.0
+        self.is_closing = False
+        """Whoever waits for news is answered without any, within a second: the process is about to stop."""
 
     async def page(
         self, run_id: str, after: Cursor, names: Collection[str], *, limit: int, wait_seconds: float = 0.0
@@ -99,7 +101,8 @@ class Histories:
                 continue
             status, first_status = found.status, first_status or found.status
             left = deadline - clock()
-            if _is_news(taken) or status is not first_status or status.is_terminal or left <= 0:
+            has_news = _is_news(taken) or status is not first_status or status.is_terminal
+            if has_news or left <= 0 or self.is_closing:
                 break
             patience = min(LOOK_SECONDS, left)
             if found.has_gap:

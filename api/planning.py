@@ -87,8 +87,10 @@ class Planned(NamedTuple):
 class Catalogue:
     """The uploaded data sets, looked up once each while a request is served."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, owner: str) -> None:
+        """Those of one owner: an admin who sees everybody's still means their own."""
         self._session = session
+        self._owner = owner
         self._found: dict[tuple[str, str], tuple[Dataset, Description]] = {}
 
     def settle(self, spec: JobSpec) -> Settled:
@@ -117,7 +119,9 @@ class Catalogue:
     def _find(self, name: str, kind: str) -> tuple[Dataset, Description]:
         if (name, kind) not in self._found:
             condition = Dataset.known == kind if kind in ORIGINALS else (Dataset.id == name) | (Dataset.name == name)
-            statement = select(Dataset).options(undefer(Dataset.description)).where(condition)
+            statement = (
+                select(Dataset).options(undefer(Dataset.description)).where(Dataset.owner == self._owner, condition)
+            )
             dataset = self._session.scalars(statement.order_by(Dataset.created_at, Dataset.id).limit(1)).first()
             if dataset is None:
                 raise _not_uploaded(kind) if kind in ORIGINALS else _no_such_dataset(name)

@@ -12,6 +12,7 @@ from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.dependencies import Service
 from api.errors import CHANGED, KEY_REUSED, Refusal
 from models.database import Database
 from models.spec.job import digest
@@ -75,7 +76,7 @@ class _AnsweredBefore(Exception):
 
 def answer_once(
     request: Request,
-    database: Database,
+    service: Service,
     key: str | None,
     body: Any,
     act: Callable[[Session], Effect],
@@ -90,26 +91,33 @@ def answer_once(
 
     """
     route, body_hash = f"{request.method} {request.url.path}?{request.url.query}"[:200], digest(body)
-    if key is not None and (stored := _stored(database, key, route, body_hash)):
+    if key is not None and (stored := _stored(service, key, route, body_hash)):
         return stored
     try:
-        with database.write() as session:
-            row = _claim_key(session, key, route, body_hash) if key is not None else None
+        with service.database.write() as session:
+            row = _claim_key(session, service.caller.owner, key, route, body_hash) if key is not None else None
             effect = act(session)
             content = effect.answer.model_dump(mode="json")
             if row is not None:
                 row.status_code, row.location, row.body = effect.status_code, effect.location, content
     except _AnsweredBefore:
         assert key is not None
-        stored = _stored(database, key, route, body_hash)
+        stored = _stored(service, key, route, body_hash)
         assert stored is not None, "whoever holds the key's row has committed"
         return stored
     return JSONResponse(content, effect.status_code, {"Location": effect.location})
 
 
-def _claim_key(session: Session, key: str, route: str, body_hash: str) -> IdempotentAnswer:
+def _claim_key(session: Session, owner: str, key: str, route: str, body_hash: str) -> IdempotentAnswer:
     row = IdempotentAnswer(
-        key=key, route=route, body_hash=body_hash, status_code=202, location="", body={}, created_at=now()
+        owner=owner,
+        key=key,
+        route=route,
+        body_hash=body_hash,
+        status_code=202,
+        location="",
+        body={},
+        created_at=now(),
     )
     session.add(row)
     try:
@@ -119,9 +127,9 @@ def _claim_key(session: Session, key: str, route: str, body_hash: str) -> Idempo
     return row
 
 
-def _stored(database: Database, key: str, route: str, body_hash: str) -> JSONResponse | None:
-    with database.read() as session:
-        row = session.get(IdempotentAnswer, (key, route))
+def _stored(service: Service, key: str, route: str, body_hash: str) -> JSONResponse | None:
+    with service.database.read() as session:
+        row = session.get(IdempotentAnswer, (service.caller.owner, key, route))
     if row is None:
         return None
     if row.body_hash != body_hash:

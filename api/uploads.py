@@ -13,9 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from api.audit import record
 from api.dependencies import Service
 from api.errors import DISK_FULL, NAME_TAKEN, UNREADABLE, Refusal
 from api.parsing import Limits, Options, Parsed, Refused, parse_in_child
+from api.quotas import demand_room_in_storage
 from models.answers import ProblemError
 from models.settings import Settings
 from models.spec.job import digest
@@ -90,23 +92,26 @@ async def receive(stream: AsyncIterator[bytes], path: Path) -> Upload:
     return Upload(path, size, sha256.hexdigest())
 
 
-def find_equal(session: Session, upload: Upload, options: Options) -> Dataset | None:
-    """The data set of the same bytes that was read in the same way, if there is one."""
-    same = session.scalars(select(Dataset).where(Dataset.sha256 == upload.sha256).order_by(Dataset.created_at))
+def find_equal(session: Session, owner: str, upload: Upload, options: Options) -> Dataset | None:
+    """The owner's data set of the same bytes that was read in the same way, if there is one."""
+    same = session.scalars(
+        select(Dataset).where(Dataset.owner == owner, Dataset.sha256 == upload.sha256).order_by(Dataset.created_at)
+    )
     wanted = {"image_size": options.image_size}
     return next((one for one in same if one.options == wanted and options.format in ("auto", one.format)), None)
 
 
-def demand_free(session: Session, name: str) -> None:
+def demand_free(session: Session, owner: str, name: str) -> None:
     """Let a name pass.
 
     Raises:
-        Refusal: if another data set has it.
+        Refusal: if another data set of the owner has it.
 
     """
-    owner = session.scalar(select(Dataset.id).where((Dataset.name == name) | (Dataset.id == name)))
-    if owner is not None:
-        raise Refusal(NAME_TAKEN, f'"{name}" is {owner} already: take another name, or delete that one')
+    named = (Dataset.name == name) | (Dataset.id == name)
+    other = session.scalar(select(Dataset.id).where(Dataset.owner == owner, named))
+    if other is not None:
+        raise Refusal(NAME_TAKEN, f'"{name}" is {other} already: take another name, or delete that one')
 
 
 async def read(service: Service, upload: Upload, options: Options) -> Parsed:
@@ -139,12 +144,13 @@ def keep(service: Service, name: str, upload: Upload, options: Options, parsed: 
         Refusal: if another data set has the name.
 
     """
-    read_as = {"image_size": options.image_size}
-    dataset_id = f"dataset_{digest([upload.sha256, parsed.description.format, read_as])[:32]}"
+    owner, read_as = service.caller.owner, {"image_size": options.image_size}
+    dataset_id = f"dataset_{digest([owner, upload.sha256, parsed.description.format, read_as])[:32]}"
     for file in parsed.description.sizes:
         service.storage.put(key(dataset_id, file), _made(upload) / file)
     dataset = Dataset(
         id=dataset_id,
+        owner=owner,
         name=name or dataset_id,
         format=parsed.description.format,
         known=parsed.description.known,
@@ -158,7 +164,9 @@ def keep(service: Service, name: str, upload: Upload, options: Options, parsed: 
     )
     try:
         with service.database.write() as session:
+            demand_room_in_storage(session, service.caller, service.settings, upload.size)
             session.add(dataset)
+            record(session, service.caller, "uploaded", dataset, name=dataset.name, size=upload.size)
     except IntegrityError:
         # Somebody was faster: with the same bytes, or with the same name.
         with service.database.read() as session:
@@ -166,6 +174,6 @@ def keep(service: Service, name: str, upload: Upload, options: Options, parsed: 
             if equal is not None:
                 return equal
             service.storage.delete([key(dataset_id, file) for file in parsed.description.sizes])
-            demand_free(session, name)
+            demand_free(session, owner, name)
         raise
     return dataset

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.servers import START_SECONDS, migrate, running_valkey
+from tests.servers import KEY, START_SECONDS, http_client, migrate, running_valkey
 
 
 @contextmanager
@@ -26,6 +26,7 @@ def surroundings() -> Iterator[Mapping[str, str]]:
             "DESCENT_BROKER_URL": valkey.broker_url(),
             "DESCENT_METRICS_URL": valkey.metrics_url(),
             "DESCENT_STORAGE_URL": f"{name}/storage",
+            "DESCENT_ADMIN_KEY": KEY,
         }
 
 
@@ -38,7 +39,7 @@ def api_process(environment: Mapping[str, str]) -> Iterator[tuple[httpx2.Client,
     command = [sys.executable, "-m", "api", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        with http_client(f"http://127.0.0.1:{port}", timeout=60) as client:
             deadline = time.monotonic() + START_SECONDS
             while not _answers(client):
                 assert time.monotonic() < deadline, "the API did not start"

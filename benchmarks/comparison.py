@@ -15,6 +15,7 @@ import httpx2
 import numpy as np
 
 from benchmarks.api_process import api_process, surroundings
+from models.access import ADMIN
 from models.database import Database
 from models.metric_stream import FROM_NOTHING, Chunk, Cursor, pack
 from models.settings import Settings
@@ -68,6 +69,7 @@ def _fill(database: Database, experiment: str, jobs: int, seeds: int) -> None:
         spec, moment = _spec(experiment, number, seeds), now()
         job = Job(
             id=new_id("job"),
+            owner=ADMIN,
             name=spec.name,
             experiment=experiment,
             tags=[],
@@ -83,6 +85,7 @@ def _fill(database: Database, experiment: str, jobs: int, seeds: int) -> None:
             for seed in spec.seeds:
                 run = Run(
                     id=new_id("run"),
+                    owner=ADMIN,
                     job_id=job.id,
                     position=seed,
                     seed=seed,

@@ -17,15 +17,19 @@ import httpx2
 import psutil
 
 from benchmarks.api_process import api_process, surroundings
+from tests.servers import KEY
 
 SLOW_CONNECTIONS = 200
 DRIP_SECONDS = 1.0
 BODY_BYTES = 10**9
 ASKED = 1_000
 P99_TARGET = 0.250
-HEAD = b"GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+OPENS = f"Authorization: Bearer {KEY}\r\n".encode()
+HEAD = b"GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n" + OPENS
 CHUNKED = (
-    b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    + OPENS
+    + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
 )
 CHUNK = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
 

@@ -14,6 +14,7 @@ from descent.commands import (
     diagnosing,
     jobs,
     keeping,
+    keys,
     labs,
     predicting,
     results,
@@ -64,6 +65,8 @@ app.command()(jobs.retry)
 app.command("components")(components.list_components)
 app.add_typer(datasets.app, name="datasets")
 app.command()(predicting.predict)
+app.add_typer(keys.app, name="keys")
+app.command("events")(keys.events)
 app.command("gc")(keeping.collect_garbage)
 app.command()(stack.up)
 app.command()(stack.demo)

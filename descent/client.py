@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
+from descent.access import Access
 from descent.asking import PAGE_SIZE, given, id_of
 from descent.comparison import Comparison, Question, as_parameters
 from descent.errors import DescentError, TimedOut
 from descent.history import History, follow
 from descent.keeping import Keeping
-from descent.local.state import running_url
+from descent.local.state import key_of, running_url
 from descent.measuring import Measuring
 from descent.transport import Transport
 from descent.uploading import Uploading
@@ -43,7 +44,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 Spec = JobSpec | dict[str, Any]
 
 
-class Client(Uploading, Measuring, Keeping):
+class Client(Uploading, Measuring, Keeping, Access):
     """Talks to one service.
 
     Jobs and runs are named by their id, or by the `Job` or `Run` itself, and data sets by their name, too. Every
@@ -58,10 +59,13 @@ class Client(Uploading, Measuring, Keeping):
 
     """
 
-    def __init__(self, url: str | None = None, *, patience_seconds: float = 10.0) -> None:
-        """Without a `url` take DESCENT_URL, or else the service that `descent up` started in this folder."""
+    def __init__(self, url: str | None = None, *, key: str | None = None, patience_seconds: float = 10.0) -> None:
+        """Without a `url` take DESCENT_URL, or else the service that `descent up` started in this folder.
+
+        Without a `key` take DESCENT_KEY, or else that of the service that `descent up` started in this folder.
+        """
         chosen = url or os.environ.get("DESCENT_URL") or running_url() or DEFAULT_URL
-        self._transport = Transport(chosen, patience_seconds)
+        self._transport = Transport(chosen, key or os.environ.get("DESCENT_KEY") or key_of(chosen), patience_seconds)
 
     @property
     def url(self) -> str:

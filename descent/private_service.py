@@ -74,7 +74,7 @@ def private_service(folder: Path, console: Console) -> Iterator[Client]:
     try:
         with console.status("Starting a service of its own …"):
             url = _url(service, State.at(folder), said)
-        with Client(url) as client:
+        with Client(url, key=State.at(folder).key) as client:
             yield client
     finally:
         with console.status("Stopping the service …"):
@@ -83,7 +83,7 @@ def private_service(folder: Path, console: Console) -> Iterator[Client]:
 
 def _environment() -> dict[str, str]:
     # Whoever works with a service of their own must not find a demonstration's jobs in it.
-    elsewhere = re.compile(r"DESCENT_\w*(URL|PASSWORD)")
+    elsewhere = re.compile(r"DESCENT_\w*(URL|PASSWORD|KEY)")
     return {name: value for name, value in os.environ.items() if not elsewhere.fullmatch(name)}
 
 

@@ -1,6 +1,7 @@
 """Requests that survive a restart of the service, and problems that become exceptions."""
 
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 _COME_BACK_LATER = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE})
 _NEVER_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -34,14 +36,20 @@ class Transport:
     takes effect once.
     """
 
-    def __init__(self, url: str, patience_seconds: float) -> None:
+    def __init__(self, url: str, key: str | None, patience_seconds: float) -> None:
         self.url = url.rstrip("/")
+        if key is not None and not _KEY.fullmatch(key):
+            raise DescentError("The key cannot be one: it has a character that no key has. See DESCENT_KEY.")
+        authorization = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._patience_seconds = patience_seconds
         try:
             # A proxy of the environment must not stand between two processes of one machine.
             proxied = httpx2.URL(self.url).host not in _LOOPBACK
             self._http = httpx2.Client(
-                base_url=self.url, timeout=httpx2.Timeout(_CONNECT_SECONDS, read=READ_SECONDS), trust_env=proxied
+                base_url=self.url,
+                headers=authorization,
+                timeout=httpx2.Timeout(_CONNECT_SECONDS, read=READ_SECONDS),
+                trust_env=proxied,
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise DescentError(f"{url!r} is no address of a service: {error}") from error

@@ -32,7 +32,11 @@ def _alone(engine: Engine) -> Iterator[None]:
 def _migrate() -> None:
     database = Database(settings().database())
     with _alone(database.engine), database.engine.connect() as connection:
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            # Where SQLite cannot alter a table it is copied and dropped, and what refers to it must not go with it.
+            # Before any transaction: inside one this does nothing.
+            connection.connection.cursor().execute("PRAGMA foreign_keys = OFF")
+        else:
             connection.execute(text("SET statement_timeout = 0"))
             connection.commit()
         context.configure(

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ColumnElement, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from models import lifecycle, shares
 from models.lifecycle import MAX_CRASHES
 from models.spec.job import JobSpec, digest
 from models.status import RunStatus
-from models.tables import Analysis, Job, Run, TestLook, Worker, new_id, now
+from models.tables import Analysis, Job, Owner, Run, TestLook, Worker, new_id, now
 
 SEALED_TEST = "sealed_test"
 """The kind of the measurement on sealed rows. No spec can ask for it: see `open_test`."""
@@ -86,6 +87,7 @@ def open_test(session: Session, job: Job, spec: JobSpec, opened_by: str, reason:
     if look is None:
         look = TestLook(
             id=new_id("look"),
+            owner=job.owner,
             job_id=job.id,
             job_name=job.name,
             spec_hash=spec.spec_hash,
@@ -104,18 +106,43 @@ def open_test(session: Session, job: Job, spec: JobSpec, opened_by: str, reason:
 # ── a worker's side ──────────────────────────────────────────────────────────────────────────────
 
 
-def claim(session: Session, worker_id: str) -> AnalysisClaim | None:
+def claim(session: Session, worker_id: str, *, beside_runs_on: str | None = None) -> AnalysisClaim | None:
     """Take the analysis that waits first, and the same one of other runs of its job.
 
+    Owners take turns, see `models.shares`. Named a device, it is the turn of those as well for whom only runs wait
+    there: then nothing is taken.
+
     Returns:
-        The claim, or None where none waits.
+        The claim, or None.
 
     """
+    waits_for: ColumnElement[bool] = exists().where(
+        Run.id == Analysis.run_id, Run.owner == Owner.name, Analysis.status == RunStatus.QUEUED
+    )
+    if beside_runs_on is not None:
+        waits_for = or_(waits_for, lifecycle.waits_for(beside_runs_on))
+    for name in shares.turns(session, waits_for):
+        # As in `lifecycle.claim`: nobody holds two owners at once.
+        with session.begin_nested() as turn:
+            owner = shares.hold(session, name)
+            claimed = _claim_of(session, worker_id, name)
+            if claimed is not None:
+                shares.served(session, owner)
+                return claimed
+            turn.rollback()
+        if beside_runs_on is not None:
+            return None
+    return None
+
+
+def _claim_of(session: Session, worker_id: str, owner: str) -> AnalysisClaim | None:
     waiting = select(Analysis).where(Analysis.status == RunStatus.QUEUED)
     head = session.scalars(
-        waiting.order_by(Analysis.priority.desc(), Analysis.queued_at, Analysis.id)
+        waiting.join(Run, Run.id == Analysis.run_id)
+        .where(Run.owner == owner)
+        .order_by(Analysis.priority.desc(), Analysis.queued_at, Analysis.id)
         .limit(1)
-        .with_for_update(skip_locked=True)
+        .with_for_update(skip_locked=True, of=Analysis)
     ).one_or_none()
     if head is None:
         return None

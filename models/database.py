@@ -3,13 +3,16 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from models.ownership import confined_to
 
 # SQLite before 3.51.3 can lose a WAL commit when a reset races with a reader; two branches carry the repair.
 _WAL_SAFE_FROM = (3, 51, 3)
@@ -28,17 +31,24 @@ class Database:
     def __init__(self, url: URL, pool_size: int = 10) -> None:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(url, pool_size) if self.is_sqlite else _postgresql_engine(url, pool_size)
+        self._info = confined_to(None)
+
+    def of(self, owner: str | None) -> Self:
+        """The same database as one owner sees it; for None, all of it."""
+        view = copy(self)
+        view._info = confined_to(owner)
+        return view
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self.engine, expire_on_commit=False, info=self._info) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Commit when the block ends well, roll back when it raises."""
         engine = self.engine.execution_options(descent_write=True)
-        with Session(engine, expire_on_commit=False) as session, session.begin():
+        with Session(engine, expire_on_commit=False, info=self._info) as session, session.begin():
             yield session
 
     def dispose(self) -> None:

@@ -4,7 +4,8 @@ A change names the status and attempt that it expects; where no row matches, som
 happens. `attempt` is the fencing token: a worker that lost its run cannot write over its successor.
 """
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
+from models import shares
 from models.spec.job import JobSpec
 from models.status import LIVE, TRANSITIONS, RunStatus, StatusReason
-from models.tables import Cohort, Job, MetricSegment, Run, Snapshot, Worker, new_id, now
+from models.tables import Cohort, Job, MetricSegment, Owner, Run, Snapshot, Worker, new_id, now
 
 MAX_CRASHES = 3
 """How often in a row, without a checkpoint in between, a run is trained on after its worker vanished."""
@@ -28,6 +30,11 @@ def ready() -> ColumnElement[bool]:
     before = aliased(Run)
     succeeded = exists().where(before.id == Run.waits_for, before.status == RunStatus.SUCCEEDED)
     return and_(Run.status == RunStatus.QUEUED, or_(Run.waits_for.is_(None), succeeded))
+
+
+def waits_for(device: str) -> ColumnElement[bool]:
+    """Of an owner: a run of theirs waits for a worker of this device."""
+    return exists().where(Run.owner == Owner.name, ready(), Run.device.in_(CLAIMABLE[device]))
 
 
 # ── a worker's side ──────────────────────────────────────────────────────────────────────────────
@@ -56,26 +63,64 @@ class Claim:
 
 
 def claim(
-    session: Session, worker_id: str, device: str, limit: Callable[[JobSpec], int], *, fewest: int | None = None
+    session: Session,
+    worker_id: str,
+    device: str,
+    limit: Callable[[JobSpec], int],
+    *,
+    fewest: int | None = None,
+    most_running: int | None = None,
 ) -> Claim | None:
-    """Take the head of the queue and the runs that can share its cohort.
+    """Take the head of somebody's queue and the runs that can share its cohort.
 
-    The head is the run of highest priority, then of greatest age. Runs compatible with it and saved at the same step
-    join across jobs, in the same order, until there are `limit(spec)` of them, or as many as the run may have company
-    since a cohort of it broke down. With `fewest`, idle workers of this device are left their share, as long as every
-    cohort has so many runs. What they wrote under earlier attempts, past the step from which they go on, is superseded.
+    Owners take turns, see `models.shares`; one with `most_running` runs in training is left out. The head is the
+    owner's run of highest priority, then of greatest age. Runs compatible with it and saved at the same step join
+    across the owner's jobs, in the same order, until there are `limit(spec)` of them, or as many as the run may have
+    company since a cohort of it broke down. With `fewest`, idle workers of this device are left their share, as long as
+    every cohort has so many runs. What they wrote under earlier attempts, past the step from which they go on, is
+    superseded.
 
     Returns:
         The claim, or None where nothing waits for this device.
 
     """
-    waiting = select(Run).where(ready(), Run.device.in_(CLAIMABLE[device]))
+    for name in shares.turns(session, waits_for(device)):
+        # Where nothing is left of them after all, the lock goes with the savepoint: who held two could wait for ever.
+        with session.begin_nested() as turn:
+            owner = shares.hold(session, name)
+            room = _room(session, name, most_running)
+            runs, specs = _cohort(session, worker_id, device, name, limit, fewest, room) if room else ([], {})
+            if runs:
+                shares.served(session, owner)
+                return _taken(session, worker_id, runs, specs)
+            turn.rollback()
+    return None
+
+
+def _room(session: Session, owner: str, most_running: int | None) -> int:
+    """How many more runs of an owner may train now."""
+    if most_running is None:
+        return sys.maxsize
+    return most_running - shares.count_runs(session, owner, LIVE, most=most_running)
+
+
+def _cohort(
+    session: Session,
+    worker_id: str,
+    device: str,
+    owner: str,
+    limit: Callable[[JobSpec], int],
+    fewest: int | None,
+    room: int,
+) -> tuple[list[Run], dict[str, JobSpec]]:
+    """The runs of an owner that are to train together next, and the specs of their jobs."""
+    waiting = select(Run).where(ready(), Run.owner == owner, Run.device.in_(CLAIMABLE[device]))
     order = (Run.priority.desc(), Run.queued_at, Run.id)
     head = session.scalars(waiting.order_by(*order).limit(1).with_for_update(skip_locked=True, of=Run)).one_or_none()
     if head is None:
-        return None
+        return [], {}
     specs: dict[str, JobSpec] = {head.job_id: _spec_of(session, head.job_id)}
-    size = max(1, limit(specs[head.job_id]))
+    size = min(max(1, limit(specs[head.job_id])), room)
     if head.most_together is not None:
         size = min(size, head.most_together)
     fitting = _fits(head)
@@ -87,11 +132,15 @@ def claim(
         .limit(size - 1)
         .with_for_update(skip_locked=True, of=Run)
     ).all()
-    runs = [head, *companions]
     for run in companions:
         if run.job_id not in specs:
             specs[run.job_id] = _spec_of(session, run.job_id)
-    begins = head.resume_step
+    return [head, *companions], specs
+
+
+def _taken(session: Session, worker_id: str, runs: Sequence[Run], specs: Mapping[str, JobSpec]) -> Claim:
+    """Hand runs that waited to a worker, as one cohort."""
+    begins = runs[0].resume_step
     cohort = Cohort(
         id=new_id("cohort"), worker_id=worker_id, size=len(runs), from_step=begins, created_at=now(), provenance=None
     )
@@ -119,6 +168,7 @@ def claim(
 def _fits(head: Run) -> ColumnElement[bool]:
     """Of a run: it can share a cohort with this one."""
     return and_(
+        Run.owner == head.owner,
         Run.cohort_key == head.cohort_key,
         Run.resume_step == head.resume_step,
         Run.most_together.is_not_distinct_from(head.most_together),

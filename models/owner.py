@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
-from models import checkpoints
+from models import checkpoints, shares
 from models.spec.job import LONG_STEPS, Budget, JobSpec
 from models.spec.plan import Plan, PlanError, plan
 from models.spec.schedules import Constant
@@ -23,12 +23,20 @@ class IllegalAction(Exception):
 
 
 def submit(
-    session: Session, spec: JobSpec, plan: Plan, *, sweep_id: str | None = None, dataset_id: str | None = None
+    session: Session,
+    owner: str,
+    spec: JobSpec,
+    plan: Plan,
+    *,
+    sweep_id: str | None = None,
+    dataset_id: str | None = None,
 ) -> Job:
     """Store a job and its runs as queued. The queued row itself is the outbox: the relay sees it and wakes workers."""
+    shares.enrol(session, owner)
     moment = now()
     job = Job(
         id=new_id("job"),
+        owner=owner,
         name=spec.name,
         experiment=spec.experiment,
         tags=list(spec.tags),
@@ -48,6 +56,7 @@ def submit(
     job.runs = [
         Run(
             id=ids[position],
+            owner=owner,
             position=position,
             seed=seed,
             member=member,

@@ -64,6 +64,23 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(4_000_000, gt=0)
     """Pixels of one uploaded image."""
 
+    admin_key: SecretStr | None = None
+    """Opens everything: at least 32 letters, digits, `_` and `-`. Without one the API does not start."""
+    failures_a_minute: int = Field(30, gt=0)
+    """Requests without a valid key that an address may make in a minute; then it gets 429 until the minute is over."""
+    reads_a_minute: int = Field(6_000, gt=0)
+    """Requests that look at something, of one owner; this and the following bind everybody but admins."""
+    writes_a_minute: int = Field(600, gt=0)
+    """Requests that change something, of one owner: a sweep is one."""
+    max_queued_runs: int = Field(20_000, gt=0)
+    """Runs of one owner that may wait at once."""
+    max_running_runs: int = Field(10_000, gt=0)
+    """Runs of one owner that train at once, admins' too; others wait."""
+    max_owner_streams: int = Field(50, gt=0)
+    """Streams that one API process follows for one owner at once."""
+    max_stored_bytes: int = Field(20 * 1024**3, gt=0)
+    """Bytes of all uploads of one owner."""
+
     max_connections: int = Field(2_000, gt=0)
     """Connections that one API process holds at once; whoever comes then gets 503."""
     head_seconds: float = Field(10.0, gt=0)
@@ -74,6 +91,10 @@ class Settings(BaseSettings):
     """The slowest at which a body may come in."""
     send_seconds: float = Field(30.0, gt=0)
     """For which nothing of an answer can be sent before its connection is cut."""
+    max_streams: int = Field(1_000, gt=0)
+    """Streams that one API process follows at once; whoever comes then gets 503."""
+    trusted_proxies: list[str] = []
+    """Addresses of reverse proxies whose X-Forwarded-For tells where a request comes from."""
     allowed_hosts: list[str] = ["127.0.0.1", "localhost", "::1"]
     """Host headers that the API answers to; keeps other people's web pages from reaching it by DNS rebinding."""
 

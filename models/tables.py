@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from models.ownership import OfRun, Owned
 from models.status import RunStatus
 
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
@@ -53,7 +54,71 @@ class Table(DeclarativeBase):
     type_annotation_map = {datetime: Instant, dict[str, Any]: JSON, list[str]: JSON, list[Any]: JSON}  # noqa: RUF012
 
 
-class Sweep(Table):
+class Owner(Table):
+    """Whom keys act for, and whom jobs belong to. A row is made with the first job."""
+
+    __tablename__ = "owners"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    turn: Mapped[int] = mapped_column(BigInteger)
+    """Rises whenever a worker takes runs or analyses of theirs: whoever has the lowest has waited longest."""
+
+
+class Key(Table):
+    """What lets a program act for an owner. Of its secret only a digest is kept."""
+
+    __tablename__ = "keys"
+    __table_args__ = (Index("keys_by_age", "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    scope: Mapped[str] = mapped_column(String(10))
+    note: Mapped[str] = mapped_column(String(200))
+    secret_sha256: Mapped[str] = mapped_column(String(64))
+    previous_sha256: Mapped[str | None] = mapped_column(String(64))
+    """Of the secret before the last rotation."""
+    previous_until: Mapped[datetime | None]
+    """Until when that one still opens."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """To the minute."""
+
+
+class Event(Owned, Table):
+    """Something that somebody did. It outlives what it was done to."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("events_by_age", "happened_at", "id"),
+        Index("events_by_subject", "subject_id", "happened_at", "id"),
+        Index("events_by_owner", "owner", "happened_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    subject_id: Mapped[str] = mapped_column(String(40))
+    """The job, data set, sweep or key that it was done to; `owner` is whose that is."""
+    action: Mapped[str] = mapped_column(String(40))
+    actor: Mapped[str] = mapped_column(String(64))
+    """For whom the key acted that did it."""
+    key_id: Mapped[str] = mapped_column(String(40))
+    request_id: Mapped[str] = mapped_column(String(64))
+    detail: Mapped[dict[str, Any]]
+    happened_at: Mapped[datetime]
+
+
+class RateCount(Table):
+    """What was counted in a window of time while Redis was away."""
+
+    __tablename__ = "rate_counts"
+
+    name: Mapped[str] = mapped_column(String(200), primary_key=True)
+    count: Mapped[int]
+    ends_at: Mapped[datetime]
+
+
+class Sweep(Owned, Table):
     """A base spec times a grid; its jobs point back at it."""
 
     __tablename__ = "sweeps"
@@ -65,19 +130,20 @@ class Sweep(Table):
     created_at: Mapped[datetime]
 
 
-class Dataset(Table):
+class Dataset(Owned, Table):
     """An uploaded data set; its rows lie in storage under `datasets/<id>/`."""
 
     __tablename__ = "datasets"
     __table_args__ = (
+        UniqueConstraint("owner", "name", name="datasets_owner_name_key"),
         Index("datasets_by_age", "created_at", "id"),
         Index("datasets_by_hash", "sha256"),
         Index("datasets_by_known", "known"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    """Made from the uploaded bytes, so that the same data have the same name everywhere."""
-    name: Mapped[str] = mapped_column(String(200), unique=True)
+    """Made from the uploaded bytes and their owner, so that the same data have the same name everywhere."""
+    name: Mapped[str] = mapped_column(String(200))
     format: Mapped[str] = mapped_column(String(20))
     known: Mapped[str | None] = mapped_column(String(40))
     """The published data set that it is."""
@@ -95,12 +161,13 @@ class Dataset(Table):
     created_at: Mapped[datetime]
 
 
-class Job(Table):
+class Job(Owned, Table):
     """One accepted spec. Its status is derived from its runs."""
 
     __tablename__ = "jobs"
     __table_args__ = (
         Index("jobs_by_age", "created_at", "id"),
+        Index("jobs_by_owner", "owner", "created_at", "id"),
         Index("jobs_by_experiment", "experiment", "created_at", "id"),
         Index("jobs_by_hash", "spec_hash"),
         Index("jobs_by_sweep", "sweep_id"),
@@ -126,15 +193,16 @@ class Job(Table):
     runs: Mapped[list["Run"]] = relationship(back_populates="job", order_by="Run.position", passive_deletes=True)
 
 
-class Run(Table):
+class Run(Owned, Table):
     """One network trained once. `attempt` is the fencing token: every write of a worker names it."""
 
     __tablename__ = "runs"
     __table_args__ = (
         Index("runs_by_job", "job_id", "position"),
-        # The claim: the head of the queue, then its cohort. Only waiting and live runs are ever scanned.
+        # The claim: the head of an owner's queue, then its cohort. Only waiting and live runs are ever scanned.
         Index("runs_by_queue", "status", text("priority DESC"), "queued_at", "id"),
-        Index("runs_by_cohort_key", "status", "cohort_key", text("priority DESC"), "queued_at", "id"),
+        Index("runs_by_owner", "owner", "status", text("priority DESC"), "queued_at", "id"),
+        Index("runs_by_cohort_key", "owner", "status", "cohort_key", text("priority DESC"), "queued_at", "id"),
         Index("runs_by_cohort", "cohort_id"),
     )
 
@@ -205,7 +273,7 @@ class Checkpoint(Table):
     created_at: Mapped[datetime]
 
 
-class CheckpointRow(Table):
+class CheckpointRow(OfRun, Table):
     """That a run can go on from a checkpoint. A checkpoint without rows is of no use to anybody."""
 
     __tablename__ = "checkpoint_rows"
@@ -217,7 +285,7 @@ class CheckpointRow(Table):
     """Its place in the tensors."""
 
 
-class MetricSegment(Table):
+class MetricSegment(OfRun, Table):
     """Consecutive chunks of one run's history, packed by `models.metric_stream`."""
 
     __tablename__ = "metric_segments"
@@ -229,7 +297,7 @@ class MetricSegment(Table):
     payload: Mapped[bytes] = mapped_column(LargeBinary)
 
 
-class Snapshot(Table):
+class Snapshot(OfRun, Table):
     """What one network predicted at one step."""
 
     __tablename__ = "snapshots"
@@ -239,14 +307,13 @@ class Snapshot(Table):
     content: Mapped[dict[str, Any]]
 
 
-class Artifact(Table):
+class Artifact(OfRun, Table):
     """A file to download; its bytes lie in storage under `storage_key`."""
 
     __tablename__ = "artifacts"
     __table_args__ = (Index("artifacts_by_run", "run_id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(200))
     media_type: Mapped[str] = mapped_column(String(100))
     size: Mapped[int]
@@ -255,7 +322,7 @@ class Artifact(Table):
     created_at: Mapped[datetime]
 
 
-class Analysis(Table):
+class Analysis(OfRun, Table):
     """One measurement of one trained network, asked for or made. `attempt` fences it as it does a run."""
 
     __tablename__ = "analyses"
@@ -265,7 +332,6 @@ class Analysis(Table):
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     kind: Mapped[str] = mapped_column(String(40))
     options: Mapped[dict[str, Any]]
     digest: Mapped[str] = mapped_column(String(64))
@@ -284,7 +350,7 @@ class Analysis(Table):
     """Curves, grids, eigenvalues."""
 
 
-class TestLook(Table):
+class TestLook(Owned, Table):
     """A job whose sealed test rows were looked at. It outlives the job: a look cannot be taken back."""
 
     __test__ = False  # no matter what pytest makes of its name
@@ -325,12 +391,13 @@ class Worker(Table):
     busy: Mapped[bool] = mapped_column(default=False)
 
 
-class IdempotentAnswer(Table):
+class IdempotentAnswer(Owned, Table):
     """The stored answer to a POST that carried an Idempotency-Key; written in the transaction of its effect."""
 
     __tablename__ = "idempotent_answers"
     __table_args__ = (Index("idempotent_answers_by_age", "created_at"),)
 
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     route: Mapped[str] = mapped_column(String(200), primary_key=True)
     body_hash: Mapped[str] = mapped_column(String(64))

@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share: real servers, fresh databases, an API over real HTTP."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +15,19 @@ from models.database import Database
 from models.queue import app as celery
 from models.settings import Settings
 from tests.servers import (
+    KEY,
     Valkey,
     copy_of_postgresql_database,
     drop_postgresql_database,
+    http_client,
     migrate,
     postgresql_url,
     running_api,
     running_postgresql,
     running_valkey,
 )
+
+os.environ |= {"DESCENT_ADMIN_KEY": KEY, "DESCENT_KEY": KEY}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -127,5 +132,5 @@ def api_url(settings: Settings) -> Iterator[str]:
 @pytest.fixture
 def api(api_url: str) -> Iterator[httpx2.Client]:
     """A plain HTTP client for the API."""
-    with httpx2.Client(base_url=api_url, timeout=30, trust_env=False) as client:
+    with http_client(api_url, timeout=30) as client:
         yield client

@@ -14,18 +14,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import httpx2
 import psycopg
 import redis
-import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from api.__main__ import configuration
+from api.__main__ import Server, configuration
 from models.settings import Settings
 
 PASSWORD = "only-for-tests"
+KEY = "only-for-tests-but-as-long-as-one-has-to-be"
+"""Of an admin. Whatever is started in tests opens with it, and whoever asks there sends it."""
 START_SECONDS = 20.0
 
 
@@ -160,6 +163,12 @@ def postgresql_url(server_url: str, name: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def http_client(url: str, *, key: str | None = KEY, **options: Any) -> httpx2.Client:
+    """A plain HTTP client of a service; without a key if asked."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx2.Client(base_url=url, headers=headers, trust_env=False, **{"timeout": 30, **options})
+
+
 @contextmanager
 def running_api(app: FastAPI, config: Settings | None = None) -> Iterator[str]:
     """The app behind the server that it has in production, on a free loopback port; yields its URL."""
@@ -167,7 +176,7 @@ def running_api(app: FastAPI, config: Settings | None = None) -> Iterator[str]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = uvicorn.Server(configuration(app, config or Settings(), timeout_graceful_shutdown=1))
+    server = Server(configuration(app, config or Settings(), timeout_graceful_shutdown=1), app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS
@@ -178,6 +187,6 @@ def running_api(app: FastAPI, config: Settings | None = None) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
+        server.stop()
         thread.join(timeout=START_SECONDS)
         listener.close()

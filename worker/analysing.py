@@ -66,10 +66,10 @@ class Analyst:
         self._memory_bytes = memory_bytes
         self._draining = draining
 
-    def analyse_next(self, mark_busy: Callable[[Session], None]) -> bool:
-        """Make the measurement that waits first. False where none waits."""
+    def analyse_next(self, mark_busy: Callable[[Session], None], *, beside_runs_on: str | None = None) -> bool:
+        """Make the measurement that waits first. False where none waits, or it is the turn of runs on a device."""
         with self._database.write() as session:
-            claim = analysing.claim(session, self._worker_id)
+            claim = analysing.claim(session, self._worker_id, beside_runs_on=beside_runs_on)
             if claim is not None:
                 mark_busy(session)
         if claim is None:

@@ -102,9 +102,20 @@ class TrainingProcess:
 
     def train_until_idle(self) -> None:
         with _deaf_to_sigterm():
-            # Measurements first: they take seconds, and whoever waits for a job waits for them, too.
-            while not _draining[0] and (self.analyst.analyse_next(self._mark_busy) or self._train_one_cohort()):
+            while not _draining[0] and self._do_next():
                 pass
+
+    def _do_next(self) -> bool:
+        """Measure or train for the owner whose turn it is. False where nothing waits.
+
+        Measurements first: they take seconds, and whoever waits for a job waits for them, too.
+        """
+        return (
+            self.analyst.analyse_next(self._mark_busy, beside_runs_on=self.device)
+            or self._train_one_cohort()
+            # It was the turn of somebody who may not train more at once.
+            or self.analyst.analyse_next(self._mark_busy)
+        )
 
     def _mark_busy(self, session: Session) -> None:
         self.presence.mark(session, busy=True)
@@ -121,7 +132,12 @@ class TrainingProcess:
 
         with self.database.write() as session:
             claim = lifecycle.claim(
-                session, self.presence.worker_id, self.device, self._cohort_limit, fewest=FEWEST_RUNS
+                session,
+                self.presence.worker_id,
+                self.device,
+                self._cohort_limit,
+                fewest=FEWEST_RUNS,
+                most_running=self._config.max_running_runs,
             )
             self.presence.mark(session, busy=claim is not None)
             if claim is not None:

@@ -8,6 +8,7 @@ from pydantic import RootModel
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer
 
+from api.audit import record
 from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
 from api.limits import JsonRoute
@@ -61,7 +62,9 @@ def analyse_run(run_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> 
             raise Refusal(NOT_FOUND, f"there is no run {run_id}")
         if run.status != RunStatus.SUCCEEDED:
             raise Refusal(ILLEGAL_ACTION, f"the run is {run.status}: it is analysed once it has succeeded")
-        _ask(session, session.get_one(Job, run.job_id), [run_id], wanted.root)
+        job = session.get_one(Job, run.job_id)
+        _ask(session, job, [run_id], wanted.root)
+        record(session, service.caller, "analysed", job, run_id=run_id, kind=wanted.root.kind)
         (answer,) = (one for one in _answers(session, Run.id == run_id) if one.options == _options(wanted.root))
     service.relay.nudge()
     return answer
@@ -83,6 +86,7 @@ def analyse_job(job_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> 
         if not succeeded:
             raise Refusal(ILLEGAL_ACTION, "no run of this job has succeeded yet: there is nothing to analyse")
         _ask(session, job, succeeded, wanted.root)
+        record(session, service.caller, "analysed", job, kind=wanted.root.kind)
         asked = [one for one in _answers(session, Run.job_id == job_id) if one.options == _options(wanted.root)]
     service.relay.nudge()
     return single_page(asked)

@@ -8,11 +8,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from api import uploads
+from api.audit import record
 from api.dependencies import Service, ServiceNeeded
 from api.errors import (
     DISK_FULL,
     NAME_TAKEN,
     NOT_FOUND,
+    OVER_QUOTA,
     STILL_NEEDED,
     TOO_LARGE,
     UNREADABLE,
@@ -22,6 +24,7 @@ from api.errors import (
 )
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
 from api.parsing import Options
+from api.quotas import demand_room_in_storage
 from models import answers
 from models.stored import Description, Preview
 from models.tables import Dataset, Job
@@ -41,6 +44,7 @@ Format = Literal["auto", "csv", "tsv", "parquet", "npy", "npz", "images", "idx",
         TOO_LARGE,
         UNREADABLE,
         DISK_FULL,
+        OVER_QUOTA,
         also={200: {"model": answers.Dataset, "description": "These bytes were uploaded before"}},
     ),
     openapi_extra={
@@ -74,7 +78,7 @@ async def upload_dataset(
         upload = await uploads.receive(request.stream(), folder / "upload")
         if not upload.size:
             raise invalid("", "empty", "the body is empty: send the file itself")
-        equal = await run_in_threadpool(_equal, service, upload, options, name)
+        equal = await run_in_threadpool(_equal_with_room, service, upload, options, name)
         if equal is None:
             parsed = await uploads.read(service, upload, options)
             dataset = await run_in_threadpool(uploads.keep, service, name, upload, options, parsed)
@@ -85,13 +89,15 @@ async def upload_dataset(
     return equal
 
 
-def _equal(service: Service, upload: uploads.Upload, options: Options, name: str) -> answers.Dataset | None:
-    with service.database.read() as session:
-        equal = uploads.find_equal(session, upload, options)
+def _equal_with_room(service: Service, upload: uploads.Upload, options: Options, name: str) -> answers.Dataset | None:
+    """What was uploaded before; if nothing was, there is room for it, and nothing else has its name."""
+    with service.database.write() as session:
+        equal = uploads.find_equal(session, service.caller.owner, upload, options)
         if equal is not None:
             return _answer(equal)
         if name:
-            uploads.demand_free(session, name)
+            uploads.demand_free(session, service.caller.owner, name)
+        demand_room_in_storage(session, service.caller, service.settings, upload.size)
         return None
 
 
@@ -127,9 +133,11 @@ def list_datasets(
         )
 
 
-def _find(session: Session, dataset_id: str) -> Dataset:
+def _find(session: Session, owner: str, dataset_id: str) -> Dataset:
+    """By id or name; where several owners have one of the name, the asker's own."""
     statement = select(Dataset).options(undefer(Dataset.description), undefer(Dataset.preview))
-    found = session.scalars(statement.where((Dataset.id == dataset_id) | (Dataset.name == dataset_id))).first()
+    named = statement.where((Dataset.id == dataset_id) | (Dataset.name == dataset_id))
+    found = session.scalars(named.order_by(Dataset.owner != owner, Dataset.created_at, Dataset.id)).first()
     if found is None:
         raise Refusal(NOT_FOUND, f"there is no data set {dataset_id}")
     return found
@@ -139,14 +147,14 @@ def _find(session: Session, dataset_id: str) -> Dataset:
 def get_dataset(dataset_id: str, service: ServiceNeeded) -> answers.Dataset:
     """Its columns with type, empty cells, range, and values where they are few. The name does for the id."""
     with service.database.read() as session:
-        return _answer(_find(session, dataset_id))
+        return _answer(_find(session, service.caller.owner, dataset_id))
 
 
 @router.get("/{dataset_id}/preview", summary="Look into a data set", responses=declared(NOT_FOUND))
 def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPreview:
     """Its columns with type, empty cells, range and values, its first rows, and some of its images."""
     with service.database.read() as session:
-        dataset = _find(session, dataset_id)
+        dataset = _find(session, service.caller.owner, dataset_id)
     preview, described = Preview.model_validate(dataset.preview), Description.model_validate(dataset.description)
     columns = list(described.columns[: len(preview.columns)])
     return answers.DatasetPreview(columns=columns, rows=preview.rows, thumbnails=preview.thumbnails)
@@ -158,7 +166,7 @@ def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPrevi
 def delete_dataset(dataset_id: str, service: ServiceNeeded) -> None:
     """Delete a data set that no job needs, with its files."""
     with service.database.write() as session:
-        dataset = _find(session, dataset_id)
+        dataset = _find(session, service.caller.owner, dataset_id)
         # Locked, so that no job can be stored that needs it.
         session.execute(select(Dataset.id).where(Dataset.id == dataset.id).with_for_update())
         jobs = session.scalar(select(func.count()).where(Job.dataset_id == dataset.id)) or 0
@@ -167,4 +175,5 @@ def delete_dataset(dataset_id: str, service: ServiceNeeded) -> None:
             raise Refusal(STILL_NEEDED, f"{told} it: delete them first")
         files = list(Description.model_validate(dataset.description).sizes)
         session.delete(dataset)
+        record(session, service.caller, "deleted", dataset, name=dataset.name)
     service.forget_files([uploads.key(dataset.id, file) for file in files])

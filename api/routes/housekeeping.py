@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from api.audit import Whole, record
 from api.dependencies import ServiceNeeded
 from api.errors import declared
 from api.housekeeping import Housekeeper
@@ -21,4 +22,8 @@ def tidy(
 
     It happens by itself once an hour.
     """
-    return Housekeeper(service.database, service.storage, service.settings).tidy(rehearses=dry_run)
+    report = Housekeeper(service.database, service.storage, service.settings).tidy(rehearses=dry_run)
+    if not dry_run:
+        with service.database.write() as session:
+            record(session, service.caller, "house_kept", Whole())
+    return report

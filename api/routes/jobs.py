@@ -1,23 +1,36 @@
 """Jobs: hand in, look at, relabel, pause, resume, extend, cancel, retry, delete."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select, update
 from sqlalchemy.orm import Session
 
-from api.dependencies import ServiceNeeded
-from api.errors import CHANGED, ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
+from api.audit import record
+from api.dependencies import Service, ServiceNeeded
+from api.errors import (
+    CHANGED,
+    ILLEGAL_ACTION,
+    KEY_REUSED,
+    NOT_FOUND,
+    NOT_JSON,
+    OVER_QUOTA,
+    TOO_LARGE,
+    Refusal,
+    declared,
+)
 from api.job_answers import device_warnings, job_answers, live_devices, run_answers
 from api.limits import JsonRoute
+from api.moments import Moment
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page, single_page
 from api.planning import Catalogue, checked_plan
+from api.quotas import demand_room_in_queue
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, owner
-from models.settings import Settings
 from models.spec.component import SpecModel
 from models.spec.job import Budget, JobSpec, Name, Priority, Tag
 from models.status import LIVE, PRECEDENCE, TERMINAL, RunStatus
@@ -29,18 +42,6 @@ OnDuplicate = Annotated[
     Literal["new", "return"],
     Query(description='"return" hands back the newest succeeded job of the same spec_hash, with 200.'),
 ]
-
-
-def _no_number(value: Any) -> Any:
-    try:
-        float(value)
-    except (TypeError, ValueError):
-        return value
-    raise ValueError("write it as 2026-11-25T12:00:00Z")
-
-
-Moment = Annotated[datetime, BeforeValidator(_no_number)]
-"""A date and time in words; a bare number could be seconds or milliseconds."""
 
 
 class JobChanges(SpecModel):
@@ -84,6 +85,7 @@ def _etag(job: answers.Job | Job) -> str:
         KEY_REUSED,
         TOO_LARGE,
         NOT_JSON,
+        OVER_QUOTA,
         also={200: {"model": answers.Job, "description": "An equal job has succeeded before (on_duplicate=return)"}},
     ),
 )
@@ -96,26 +98,28 @@ def submit(
 ) -> JSONResponse:
     """Store a job and queue its runs. A bare string stands for a component with its defaults."""
     with service.database.read() as session:
-        settled = Catalogue(session).settle(spec)
+        settled = Catalogue(session, service.caller.owner).settle(spec)
     spec, counted = settled.spec, checked_plan(settled.spec, service.settings)
 
     def act(session: Session) -> Effect:
-        if on_duplicate == "return" and (same := _succeeded_before(session, spec.spec_hash)):
+        if on_duplicate == "return" and (same := _succeeded_before(session, service.caller.owner, spec.spec_hash)):
             return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
         settled.hold(session)
-        job = owner.submit(session, spec, counted, dataset_id=settled.dataset_id)
+        job = owner.submit(session, service.caller.owner, spec, counted, dataset_id=settled.dataset_id)
+        demand_room_in_queue(session, service.caller, service.settings)
+        record(session, service.caller, "submitted", job, spec_hash=job.spec_hash)
         session.flush()
         return Effect(job_answers(session, service.settings, [job])[0], f"/v1/jobs/{job.id}")
 
-    answer = answer_once(request, service.database, idempotency_key, spec.model_dump(mode="json"), act)
+    answer = answer_once(request, service, idempotency_key, spec.model_dump(mode="json"), act)
     service.relay.nudge()
     return answer
 
 
-def _succeeded_before(session: Session, spec_hash: str) -> Job | None:
+def _succeeded_before(session: Session, owner_name: str, spec_hash: str) -> Job | None:
     return session.scalars(
         select(Job)
-        .where(Job.spec_hash == spec_hash, _has_status(RunStatus.SUCCEEDED))
+        .where(Job.owner == owner_name, Job.spec_hash == spec_hash, _has_status(RunStatus.SUCCEEDED))
         .order_by(Job.created_at.desc(), Job.id.desc())
         .limit(1)
     ).first()
@@ -125,7 +129,7 @@ def _succeeded_before(session: Session, spec_hash: str) -> Job | None:
 def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
     """What the spec would ask for, with every default spelled out."""
     with service.database.read() as session:
-        settled = Catalogue(session).settle(spec)
+        settled = Catalogue(session, service.caller.owner).settle(spec)
         spec = settled.spec
         warnings = device_warnings([spec.device], live_devices(session, service.settings))
     counted = checked_plan(spec, service.settings)
@@ -228,7 +232,7 @@ def get_job(job_id: str, service: ServiceNeeded, response: Response) -> answers.
 @router.patch(
     "/{job_id}",
     summary="Change a job's labels or extend its budget",
-    responses=declared(NOT_FOUND, ILLEGAL_ACTION, CHANGED, TOO_LARGE, NOT_JSON),
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, CHANGED, TOO_LARGE, NOT_JSON, OVER_QUOTA),
 )
 def change_job(
     job_id: str, changes: JobChanges, service: ServiceNeeded, response: Response, if_match: IfMatch = None
@@ -242,11 +246,12 @@ def change_job(
         job = find_job(session, job_id, for_update=True)
         demand(if_match, _etag(job))
         if changes.budget is not None:
-            _extend(session, service.settings, job, changes.budget)
+            _extend(session, service, job, changes.budget)
         if changed:
             for label, value in changed.items():
                 setattr(job, label, value)
             job.version += 1
+            record(session, service.caller, "relabelled", job, changed=changed)
         if "priority" in changed:
             # Of ended runs too: a retry queues them again.
             session.execute(update(Run).where(Run.job_id == job_id).values(priority=changes.priority))
@@ -257,22 +262,26 @@ def change_job(
     return answer
 
 
-def _extend(session: Session, settings: Settings, job: Job, budget: Budget) -> None:
+def _extend(session: Session, service: Service, job: Job, budget: Budget) -> None:
     spec = JobSpec.model_validate(job.spec)
+    before = spec.budget.model_dump(mode="json")
     if owner.asks_for_the_same(spec.budget, budget):
         owner.limit_seconds(job, spec, budget.max_seconds)
     else:
         longer = owner.extended(spec, budget)
-        owner.extend(session, job, longer, checked_plan(longer, settings))
+        owner.extend(session, job, longer, checked_plan(longer, service.settings))
+        demand_room_in_queue(session, service.caller, service.settings)
+    record(session, service.caller, "extended", job, before=before, budget=budget.model_dump(mode="json"))
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
 def delete_job(job_id: str, service: ServiceNeeded) -> None:
     """Delete an ended job with its runs, histories and artifacts."""
     with service.database.write() as session:
-        find_job(session, job_id)
+        job = find_job(session, job_id)
         run_ids = session.scalars(select(Run.id).where(Run.job_id == job_id)).all()
         keys = owner.delete_job(session, job_id)
+        record(session, service.caller, "deleted", job, name=job.name, spec_hash=job.spec_hash)
     service.forget_files(keys)
     service.forget_metrics(run_ids)
 
@@ -280,40 +289,49 @@ def delete_job(job_id: str, service: ServiceNeeded) -> None:
 @router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
 def cancel_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     """Cancel what waits at once; what trains ends within about two seconds."""
-    with service.database.write() as session:
-        job = find_job(session, job_id)
-        owner.cancel(session, job_id)
-        return job_answers(session, service.settings, [job])[0]
+    return _act(service, job_id, owner.cancel, "cancelled")
 
 
 @router.post("/{job_id}/pause", status_code=202, summary="Pause a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
 def pause_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     """Let what waits rest at once; what trains is saved and leaves its worker within about two seconds."""
-    with service.database.write() as session:
-        job = find_job(session, job_id)
-        owner.pause(session, job_id)
-        return job_answers(session, service.settings, [job])[0]
+    return _act(service, job_id, owner.pause, "paused")
 
 
-@router.post("/{job_id}/resume", status_code=202, summary="Resume a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+@router.post(
+    "/{job_id}/resume",
+    status_code=202,
+    summary="Resume a job",
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, OVER_QUOTA),
+)
 def resume_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     """Queue what rests: it goes on from where it was saved, on whichever worker is free."""
-    with service.database.write() as session:
-        job = find_job(session, job_id)
-        owner.resume(session, job_id)
-        answer = job_answers(session, service.settings, [job])[0]
-    service.relay.nudge()
-    return answer
+    return _act(service, job_id, owner.resume, "resumed", queues=True)
 
 
-@router.post("/{job_id}/retry", status_code=202, summary="Retry a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry a job",
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, OVER_QUOTA),
+)
 def retry_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     """Queue the failed and cancelled runs again; they go on from their last checkpoints."""
+    return _act(service, job_id, owner.retry, "retried", queues=True)
+
+
+def _act(
+    service: Service, job_id: str, act: Callable[[Session, str], None], action: str, *, queues: bool = False
+) -> answers.Job:
     with service.database.write() as session:
         job = find_job(session, job_id)
-        owner.retry(session, job_id)
+        act(session, job_id)
+        if queues:
+            demand_room_in_queue(session, service.caller, service.settings)
+        record(session, service.caller, action, job)
         answer = job_answers(session, service.settings, [job])[0]
-    service.relay.nudge()
+    if queues:
+        service.relay.nudge()
     return answer
 
 

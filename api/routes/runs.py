@@ -76,6 +76,7 @@ async def get_metrics(
     ] = None,
 ) -> answers.MetricsPage:
     """Poll by cursor: every point comes once. After a `rollback`, forget every point past `from_step` first."""
+    await service.run_owners.demand(service.caller, run_id)
     if max_points is None:
         return await service.histories.page(run_id, read_cursor(after), name, limit=limit, wait_seconds=wait)
     if after or wait:
@@ -129,8 +130,8 @@ def list_artifacts(run_id: str, service: ServiceNeeded) -> answers.Page[answers.
 def download_artifact(run_id: str, artifact_id: str, service: ServiceNeeded) -> StreamingResponse:
     """The bytes, under a name that the server made."""
     with service.database.read() as session:
-        artifact = session.get(Artifact, artifact_id)
-    if artifact is None or artifact.run_id != run_id:
+        artifact = session.scalar(select(Artifact).where(Artifact.id == artifact_id, Artifact.run_id == run_id))
+    if artifact is None:
         raise Refusal(NOT_FOUND, f"run {run_id} has no artifact {artifact_id}")
     try:
         file = service.storage.open(artifact.storage_key)

@@ -1,13 +1,14 @@
 """A run's points as server-sent events."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
+from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.dependencies import ServiceNeeded
-from api.errors import NOT_FOUND, declared
+from api.dependencies import Service, ServiceNeeded
+from api.errors import NOT_FOUND, OVER_QUOTA, declared
 from api.routes.runs import MAX_POINTS, MAX_WAIT_SECONDS, MetricNames, demand_run, read_cursor
 from models.answers import MetricsPage
 from models.metric_stream import Cursor
@@ -15,23 +16,30 @@ from models.metric_stream import Cursor
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 
 
-def _start(
+async def _start(
     run_id: str,
     service: ServiceNeeded,
     last_event_id: Annotated[str, Header(max_length=40, description="Go on after this event.")] = "",
-) -> Cursor:
+) -> AsyncIterator[Cursor]:
     # Refuses before the stream begins: afterwards there is no status code any more.
     cursor = read_cursor(last_event_id)
+    await service.run_owners.demand(service.caller, run_id)
+    await run_in_threadpool(_demand_run, service, run_id)
+    # Until the answer is over, or its reader gone.
+    with service.streams.one_more(service.caller):
+        yield cursor
+
+
+def _demand_run(service: Service, run_id: str) -> None:
     with service.database.read() as session:
         demand_run(session, run_id)
-    return cursor
 
 
 @router.get(
     "/{run_id}/stream",
     summary="Follow a run's points",
     response_class=EventSourceResponse,
-    responses=declared(NOT_FOUND),
+    responses=declared(NOT_FOUND, OVER_QUOTA),
 )
 async def stream_metrics(
     run_id: str,
@@ -45,7 +53,7 @@ async def stream_metrics(
     cursor; `end` {status}, the last. A client that comes back with Last-Event-ID misses nothing and sees nothing twice.
     """
     after, status = start, None
-    while True:
+    while not service.histories.is_closing:
         page = await service.histories.page(
             run_id, after, name, limit=MAX_POINTS, wait_seconds=MAX_WAIT_SECONDS if status else 0
         )

@@ -9,13 +9,15 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.audit import record
 from api.dependencies import Service, ServiceNeeded
-from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
+from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, OVER_QUOTA, TOO_LARGE, Refusal, declared
 from api.grids import expand
 from api.job_answers import job_answers
 from api.limits import JsonRoute
 from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
 from api.planning import Catalogue, Planned, checked_plan
+from api.quotas import demand_room_in_queue
 from api.responses import Effect, IdempotencyKey, answer_once
 from models import answers, owner
 from models.owner import IllegalAction, legal_actions
@@ -60,14 +62,14 @@ class SweepRequest(SpecModel):
     status_code=202,
     summary="Submit a sweep",
     response_model=answers.Sweep,
-    responses=declared(KEY_REUSED, TOO_LARGE, NOT_JSON),
+    responses=declared(KEY_REUSED, TOO_LARGE, NOT_JSON, OVER_QUOTA),
 )
 def submit(
     sweep: SweepRequest, service: ServiceNeeded, request: Request, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Store one job per combination of the grid, all or none: at most 1,000 jobs and 10,000 runs."""
     with service.database.read() as reading:
-        catalogue = Catalogue(reading)
+        catalogue = Catalogue(reading, service.caller.owner)
 
         def check(spec: JobSpec) -> Planned:
             settled = catalogue.settle(spec)
@@ -76,22 +78,34 @@ def submit(
         planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, check)
 
     def act(session: Session) -> Effect:
-        stored = _store(session, sweep, planned)
+        stored = _store(session, service, sweep, planned)
         return Effect(_sweep_answer(session, service, stored), f"/v1/sweeps/{stored.id}")
 
-    answer = answer_once(request, service.database, idempotency_key, sweep.model_dump(mode="json"), act)
+    answer = answer_once(request, service, idempotency_key, sweep.model_dump(mode="json"), act)
     service.relay.nudge()
     return answer
 
 
-def _store(session: Session, sweep: SweepRequest, planned: Sequence[Planned]) -> Sweep:
-    stored = Sweep(id=new_id("sweep"), name=sweep.name, base=sweep.base, grid=sweep.grid, created_at=now())
+def _store(session: Session, service: Service, sweep: SweepRequest, planned: Sequence[Planned]) -> Sweep:
+    caller = service.caller
+    stored = Sweep(
+        id=new_id("sweep"),
+        owner=caller.owner,
+        name=sweep.name,
+        base=sweep.base,
+        grid=sweep.grid,
+        created_at=now(),
+    )
     session.add(stored)
     session.flush()
     for settled, counted in planned:
         settled.hold(session)
-        owner.submit(session, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id)
-    session.flush()
+        job = owner.submit(
+            session, caller.owner, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id
+        )
+        record(session, caller, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
+    record(session, caller, "submitted", stored, jobs=len(planned))
+    demand_room_in_queue(session, caller, service.settings)
     return stored
 
 
@@ -153,7 +167,7 @@ def get_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
 def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
     """Cancel every job of it that has not ended."""
     under_way = {RunStatus.QUEUED, RunStatus.PAUSED} | LIVE
-    return _all_of(service, sweep_id, owner.cancel, under_way, "every job of this sweep has ended")
+    return _all_of(service, sweep_id, owner.cancel, "cancelled", under_way, "every job of this sweep has ended")
 
 
 @router.post(
@@ -162,16 +176,19 @@ def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
 def pause_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
     """Pause every job of it that waits or trains."""
     pausable = {RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.PAUSED}
-    return _all_of(service, sweep_id, owner.pause, pausable, "no job of this sweep waits or trains")
+    return _all_of(service, sweep_id, owner.pause, "paused", pausable, "no job of this sweep waits or trains")
 
 
 @router.post(
-    "/{sweep_id}/resume", status_code=202, summary="Resume a sweep", responses=declared(NOT_FOUND, ILLEGAL_ACTION)
+    "/{sweep_id}/resume",
+    status_code=202,
+    summary="Resume a sweep",
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, OVER_QUOTA),
 )
 def resume_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
     """Let every paused job of it go on from where it was saved."""
     paused = {RunStatus.PAUSING, RunStatus.PAUSED}
-    answer = _all_of(service, sweep_id, owner.resume, paused, "no job of this sweep is paused")
+    answer = _all_of(service, sweep_id, owner.resume, "resumed", paused, "no job of this sweep is paused")
     service.relay.nudge()
     return answer
 
@@ -180,6 +197,7 @@ def _all_of(
     service: Service,
     sweep_id: str,
     act: Callable[[Session, str], None],
+    action: str,
     standing: Collection[RunStatus],
     otherwise: str,
 ) -> answers.Sweep:
@@ -200,8 +218,11 @@ def _all_of(
             statuses = {RunStatus(run.status) for run in runs}
             legal = [action for action in legal_actions(list(statuses)) if action in ("cancel", "pause", "resume")]
             raise IllegalAction(otherwise, legal)
-        for job_id in sorted(concerned):
-            act(session, job_id)
+        for job in session.scalars(select(Job).where(Job.id.in_(concerned)).order_by(Job.id)):
+            act(session, job.id)
+            record(session, service.caller, action, job, sweep_id=sweep_id)
+        record(session, service.caller, action, sweep, jobs=len(concerned))
+        demand_room_in_queue(session, service.caller, service.settings)
         return _sweep_answer(session, service, sweep)
 
 

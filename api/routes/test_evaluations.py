@@ -5,11 +5,12 @@ from itertools import groupby
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Body
 from pydantic import Field
 from safetensors.numpy import load
 from sqlalchemy import select
 
+from api.audit import record
 from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
 from api.limits import JsonRoute
@@ -34,7 +35,7 @@ class Opening(SpecModel):
     """Who looks at the sealed rows, and what for."""
 
     opened_by: Name = ""
-    """By default the address that the request came from."""
+    """By default the owner that the key acts for."""
     reason: str = Field("", max_length=1_000)
 
 
@@ -48,7 +49,7 @@ _UNSAID = Opening()
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON),
 )
 def open_test(
-    job_id: str, service: ServiceNeeded, request: Request, opening: Annotated[Opening, Body()] = _UNSAID
+    job_id: str, service: ServiceNeeded, opening: Annotated[Opening, Body()] = _UNSAID
 ) -> answers.TestEvaluation:
     """Measure the job's networks on the rows that were sealed away, and put on record that somebody looked.
 
@@ -64,8 +65,9 @@ def open_test(
             raise Refusal(ILLEGAL_ACTION, "this job is still under way: its test is opened once every run has ended")
         if RunStatus.SUCCEEDED not in statuses:
             raise Refusal(ILLEGAL_ACTION, "no run of this job has succeeded: there is nothing to test")
-        opened_by = opening.opened_by or (request.client.host if request.client else "unknown")
+        opened_by = opening.opened_by or service.caller.owner
         look = analysing.open_test(session, job, spec, opened_by, opening.reason)
+        record(session, service.caller, "test_opened", job, opened_by=opened_by, reason=opening.reason)
         session.flush()
         (answer,) = test_evaluations(session, [look])
     service.relay.nudge()

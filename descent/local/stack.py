@@ -20,7 +20,7 @@ from descent.local import redis_server
 from descent.local.log import FileLog, TerminalLog
 from descent.local.state import DEFAULT_FOLDER, State
 from descent.local.supervisor import Supervisor
-from descent.local.surroundings import BROKER, HOST, METRICS, environment, free_port, is_free, listens
+from descent.local.surroundings import ADMIN_KEY, BROKER, HOST, METRICS, environment, free_port, is_free, listens
 
 START_SECONDS = 120.0
 LEFTOVERS_SECONDS = 30.0
@@ -93,7 +93,7 @@ class Stack:
         self._supervisor.start("worker", _python(_WORKER, "--concurrency", self._options.processes))
         self._supervisor.start("predictor", _python(_PREDICTOR, "--concurrency", 1))
         url = f"http://{HOST}:{port}"
-        with Client(url, patience_seconds=0) as client:
+        with Client(url, key=self._key, patience_seconds=0) as client:
             self._wait_until(lambda: _is_ready(client), "The API")
             self._wait_until(lambda: bool(client.workers()), "The worker")
         return url
@@ -104,6 +104,8 @@ class Stack:
         server = redis_server.find_server() if needed else None
         password = redis_server.configure(self._state) if needed else ""
         chosen = {"DESCENT_WORKER_THREADS": str(self._options.threads)} if self._options.threads else {}
+        if not os.environ.get(ADMIN_KEY):
+            chosen[ADMIN_KEY] = self._state.make_key()
         self._supervisor.environment = environment(self._state, password, {**os.environ, **chosen})
         if server is not None:
             self._supervisor.start("redis", [str(server), str(redis_server.configuration_file(self._state))])
@@ -149,20 +151,30 @@ class Stack:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    @property
+    def _key(self) -> str:
+        return self._supervisor.environment[ADMIN_KEY]
+
     def _greet(self, url: str) -> None:
+        is_own = self._key == self._state.key
         if self._announce is not None:
-            self._announce({"url": url, "state": str(self._state.folder), "process_id": os.getpid()})
+            key_file = str(self._state.key_file) if is_own else None
+            about = {"url": url, "state": str(self._state.folder), "key_file": key_file, "process_id": os.getpid()}
+            self._announce(about)
         options = self._options
         threads = int(self._supervisor.environment["DESCENT_WORKER_THREADS"])
         elsewhere = options.state != DEFAULT_FOLDER
         self._say(
             f"\n[bold green]Descent is ready[/] at [bold]{url}[/]\n\n"
-            f"  Documentation  {url}/docs\n"
+            f"  Documentation  {url}/docs{f'#key={self._key}' if is_own else ''}\n"
+            f"  Key            {self._state.key_file if is_own else 'that of DESCENT_ADMIN_KEY'}\n"
             f"  Worker         {_count(options.processes, 'process', 'es')} × {_count(threads, 'thread', 's')}\n"
             f"  State          {self._state.folder}\n"
             + (f"  Log            {self._state.log}\n" if options.quiet else "")
             + "\n  In another terminal:\n"
             + (f"    export DESCENT_URL={url}\n" if elsewhere else "")
+            + ("    export DESCENT_KEY=$DESCENT_ADMIN_KEY\n" if not is_own else "")
+            + (f'    export DESCENT_KEY="$(cat {self._state.key_file})"\n' if is_own and elsewhere else "")
             + "    descent submit spec.yaml --watch\n"
             "    descent jobs\n\n"
             "  Ctrl-C stops all of it.\n"

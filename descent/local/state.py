@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -38,6 +39,31 @@ class State:
     @property
     def log(self) -> Path:
         return self.folder / "descent.log"
+
+    @property
+    def key_file(self) -> Path:
+        """Holds the key of this stack, for its user alone."""
+        return self.folder / "key"
+
+    @property
+    def key(self) -> str | None:
+        """The key of this stack, once it has one."""
+        try:
+            return self.key_file.read_text().strip() or None
+        except OSError:
+            return None
+
+    def make_key(self) -> str:
+        """The key of this stack, made when it is asked for first."""
+        if self.key is None:
+            waiting = self.key_file.with_suffix(".new")
+            waiting.unlink(missing_ok=True)
+            # Closed to others from its first moment on.
+            with open(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(32))
+            waiting.replace(self.key_file)
+        assert self.key is not None
+        return self.key
 
     @property
     def redis(self) -> Path:
@@ -112,3 +138,9 @@ class State:
 def running_url() -> str | None:
     """Where the stack of the current folder answers, if one was started here."""
     return State.at(DEFAULT_FOLDER).url
+
+
+def key_of(url: str) -> str | None:
+    """The key of the stack of the current folder, if that is who answers there: it is no business of others."""
+    state = State.at(DEFAULT_FOLDER)
+    return state.key if state.url == url.rstrip("/") else None

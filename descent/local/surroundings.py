@@ -12,6 +12,7 @@ from descent.local.state import State
 HOST = "127.0.0.1"
 BROKER = "DESCENT_BROKER_URL"
 METRICS = "DESCENT_METRICS_URL"
+ADMIN_KEY = "DESCENT_ADMIN_KEY"
 MOST_THREADS = 4
 """Of one training process: a stacked program of small networks gains little from more."""
 _SQLITE = "sqlite:///"

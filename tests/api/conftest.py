@@ -9,7 +9,7 @@ from models.database import Database
 from models.settings import Settings
 from tests.api.fake_worker import FakeRun, FakeWorker
 from tests.api.specs import SPEC
-from tests.servers import Valkey, running_api
+from tests.servers import Valkey, http_client, running_api
 
 
 @pytest.fixture
@@ -51,5 +51,5 @@ def lasting_api(
         storage_url=str(folder / "storage"),
         max_job_memory_bytes=64 * 1024**2,
     )
-    with running_api(create_app(settings)) as url, httpx2.Client(base_url=url, timeout=30, trust_env=False) as client:
+    with running_api(create_app(settings)) as url, http_client(url, timeout=30) as client:
         yield client

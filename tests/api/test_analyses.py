@@ -150,7 +150,7 @@ def test_the_ledger_keeps_every_look_even_at_jobs_that_are_gone(api: httpx2.Clie
     assert api.delete(f"/v1/jobs/{ids[0]}").status_code == 204
     looks = api.get("/v1/test-ledger").json()["data"]
     assert [(look["job_id"], look["look"]) for look in looks] == [(ids[1], 2), (ids[0], 1)]
-    assert looks[0]["opened_by"] == "127.0.0.1"
+    assert looks[0]["opened_by"] == "admin"
     first = api.get("/v1/test-ledger", params={"limit": 1}).json()
     assert first["has_more"]
     rest = api.get("/v1/test-ledger", params={"after": first["next_after"]}).json()

@@ -6,13 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import httpx2
 import pytest
 
 from api.app import create_app
 from models.settings import Settings
 from tests.api.specs import SPEC
-from tests.servers import running_api
+from tests.servers import KEY, http_client, running_api
 
 HEAD_SECONDS, BODY_SECONDS, SEND_SECONDS = 1.5, 1.0, 0.5
 PATIENCE_SECONDS = 10.0
@@ -100,7 +99,8 @@ def body_in_pieces(url: str, pieces: int, size: int) -> bytes:
     """What is answered to a job whose last blanks come slowly."""
     content = json.dumps(SPEC).encode()
     with connected(url) as client:
-        head = "POST /v1/jobs/validate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        head = f"POST /v1/jobs/validate HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
+        head += "Content-Type: application/json\r\n"
         client.sendall(f"{head}Content-Length: {len(content) + pieces * size}\r\n\r\n".encode() + content)
         try:
             for _ in range(pieces):
@@ -130,7 +130,7 @@ def test_an_answer_that_nobody_reads_is_given_up(url: str) -> None:
 
 
 def test_hundreds_of_slow_connections_keep_nobody_waiting(url: str) -> None:
-    with ExitStack() as slow, httpx2.Client(base_url=url, trust_env=False, timeout=5) as healthy:
+    with ExitStack() as slow, http_client(url, timeout=5) as healthy:
         clients = [slow.enter_context(connected(url)) for _ in range(200)]
         for client in clients:
             client.sendall(REQUEST[:30])

@@ -16,7 +16,7 @@ from models.database import Database
 from models.settings import Settings
 from models.tables import Dataset
 from tests.datasets import class_folders, idx_files, passengers, zipped
-from tests.servers import running_api
+from tests.servers import http_client, running_api
 
 CSV = b"height,color,label\n1.5,red,0\n2.5,blue,1\n,red,0\n4.5,blue,1\n"
 
@@ -189,7 +189,7 @@ def narrow_api(settings_on_sqlite: Settings, tmp_path: Path) -> Iterator[httpx2.
     settings = settings_on_sqlite.model_copy(
         update={"max_upload_bytes": 100_000, "max_dataset_rows": 100, "scratch_dir": str(tmp_path / "scratch")}
     )
-    with running_api(create_app(settings)) as url, httpx2.Client(base_url=url, timeout=30, trust_env=False) as client:
+    with running_api(create_app(settings)) as url, http_client(url, timeout=30) as client:
         yield client
 
 
@@ -212,7 +212,7 @@ def test_predictions_need_a_run_that_has_succeeded_and_someone_who_answers(
     settings_on_sqlite: Settings,
 ) -> None:
     settings = settings_on_sqlite.model_copy(update={"prediction_seconds": 0.5})
-    with running_api(create_app(settings)) as url, httpx2.Client(base_url=url, timeout=30, trust_env=False) as api:
+    with running_api(create_app(settings)) as url, http_client(url, timeout=30) as api:
         assert api.post("/v1/runs/run_0/predictions", json={"rows": [[1]]}).status_code == 404
         job = api.post("/v1/jobs", json={"dataset": "sine", "optimizer": "adam"}).json()
         run = api.get(f"/v1/jobs/{job['id']}/runs").json()["data"][0]

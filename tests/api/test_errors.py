@@ -12,7 +12,7 @@ from api.pointers import body_pointer
 from models.answers import Problem
 from models.settings import Settings
 from tests.api.specs import spec
-from tests.servers import running_api
+from tests.servers import http_client, running_api
 
 
 def problem(answer: httpx2.Response, status: int) -> Problem:
@@ -222,7 +222,7 @@ def test_a_failure_of_ours_tells_nothing_but_its_id(
     def broken() -> None:
         raise RuntimeError("secret of the house")
 
-    with running_api(app) as url, httpx2.Client(base_url=url, trust_env=False) as api:
+    with running_api(app) as url, http_client(url) as api:
         answer = api.get("/broken")
     told = problem(answer, 500)
     assert "secret" not in answer.text
@@ -237,7 +237,7 @@ def test_a_database_that_is_down_is_503_with_a_time_to_come_back(settings_on_sql
         nobody.bind(("127.0.0.1", 0))
         url = f"postgresql+psycopg://x:y@127.0.0.1:{nobody.getsockname()[1]}/none"
         settings = settings_on_sqlite.model_copy(update={"database_url": url})
-        with running_api(create_app(settings)) as api_url, httpx2.Client(base_url=api_url, trust_env=False) as api:
+        with running_api(create_app(settings)) as api_url, http_client(api_url) as api:
             for answer in (api.get("/v1/jobs"), api.post("/v1/jobs", json=spec()), api.get("/v1/runs/x/metrics")):
                 problem(answer, 503)
                 assert int(answer.headers["Retry-After"]) > 0

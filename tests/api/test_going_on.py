@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select, update
 
 from models import owner
+from models.access import ADMIN
 from models.answers import Checkpoint, Job, Page, Run, Sweep
 from models.database import Database
 from models.spec.job import JobSpec
@@ -116,7 +117,7 @@ def test_the_list_finds_each_job_by_the_status_that_it_shows_however_its_runs_st
     with database.write() as session:
         for statuses in standing:
             wanted = JobSpec.model_validate(spec(seeds=len(statuses)))
-            job = owner.submit(session, wanted, plan(wanted))
+            job = owner.submit(session, "admin", wanted, plan(wanted))
             for run, status in zip(job.runs, statuses, strict=True):
                 run.status = status
             expected[job_status(dict.fromkeys(statuses, 1))].add(job.id)
@@ -218,6 +219,7 @@ def test_a_job_whose_sealed_test_was_opened_is_not_extended(
         session.add(
             TestLook(
                 id="look_1",
+                owner=ADMIN,
                 job_id=job.id,
                 job_name="",
                 spec_hash=job.spec_hash,

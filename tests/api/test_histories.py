@@ -39,7 +39,7 @@ class Bench:
     def new_run(self) -> FakeRun:
         spec = JobSpec.model_validate(SPEC)
         with self.database.write() as session:
-            owner.submit(session, spec, plan(spec))
+            owner.submit(session, "admin", spec, plan(spec))
         return self.worker.claim()[0]
 
     def page(self, run: FakeRun, after: str = "", *names: str, limit: int = 10_000, wait: float = 0.0) -> MetricsPage:

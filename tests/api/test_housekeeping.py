@@ -22,7 +22,7 @@ from models.storage import Storage, StoredFile
 from models.tables import Artifact, Checkpoint, CheckpointRow, Dataset, MetricSegment, Run, Snapshot, new_id, now
 from tests.models.outages import eventually
 from tests.models.transactions import claim, commit, submit, the_run
-from tests.servers import running_api
+from tests.servers import http_client, running_api
 
 DAYS = {"final_checkpoint_days": 7.0, "history_days": 30.0, "artifact_days": 60.0}
 
@@ -138,7 +138,7 @@ def test_old_files_that_nothing_names_go_and_young_ones_stay(
             "options": {},
             "size": 5,
         }
-        session.add(Dataset(id="dataset_1", rows=1, description={}, preview={}, created_at=now(), **facts))
+        session.add(Dataset(id="dataset_1", owner="ada", rows=1, description={}, preview={}, created_at=now(), **facts))
     storage.write("datasets/dataset_1/rows.npy", b"12345")
     young = "runs/run_1/1/weights.safetensors"
     for key in [*old, young]:
@@ -337,7 +337,7 @@ def test_what_lost_its_history_and_its_files_is_still_told_of(
     run_id = ended(database, storage, 100)
     with (
         running_api(create_app(settings.model_copy(update=DAYS))) as url,
-        httpx2.Client(base_url=url, trust_env=False, timeout=30) as api,
+        http_client(url, timeout=30) as api,
     ):
         assert api.post("/v1/housekeeping").json()["histories"]["count"] == 1
         job_id = the_run(database, run_id).job_id

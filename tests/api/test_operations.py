@@ -22,7 +22,7 @@ from models.tables import Artifact, new_id, now
 from models.tables import Worker as WorkerRow
 from tests.api.fake_worker import FakeRun, FakeWorker
 from tests.api.specs import SPEC, spec
-from tests.servers import running_api, running_valkey
+from tests.servers import http_client, running_api, running_valkey
 
 
 def test_the_api_never_imports_torch() -> None:
@@ -44,7 +44,7 @@ def test_readiness_names_the_part_that_is_away(
         monkeypatch.setattr(celery.conf, "broker_url", server.broker_url())
         urls = {"metrics_url": server.metrics_url(), "broker_url": server.broker_url()}
         settings = settings_on_sqlite.model_copy(update=urls)
-        with running_api(create_app(settings)) as url, httpx2.Client(base_url=url, trust_env=False) as api:
+        with running_api(create_app(settings)) as url, http_client(url) as api:
             assert api.get("/readyz").status_code == 200
             server.process.kill()
             server.process.wait()

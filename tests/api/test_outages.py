@@ -25,7 +25,7 @@ from tests.api.fake_worker import FakeRun, FakeWorker
 from tests.api.specs import SPEC, spec
 from tests.api.test_streams import events
 from tests.models.outages import eventually, sql_away
-from tests.servers import Valkey, running_api, running_valkey, stopped
+from tests.servers import Valkey, http_client, running_api, running_valkey, stopped
 
 PATIENCE_SECONDS = 10.0
 """Longer than this nobody should have to wait to hear that a part is away."""
@@ -166,7 +166,7 @@ def installation(database: Database, settings: Settings) -> Iterator[Installatio
     with running_api(create_app(settings.model_copy(update={"lease_seconds": 3_600.0}))) as url:
         # No connection is kept: whoever asks is another one each time.
         limits = httpx2.Limits(max_keepalive_connections=0)
-        with httpx2.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False, limits=limits) as api:
+        with http_client(url, timeout=PATIENCE_SECONDS, limits=limits) as api:
             made = Installation(api, database, settings)
             yield made
             made.worker.client.close()
@@ -216,7 +216,7 @@ def test_no_transaction_idles_while_a_verdict_reads_files(
         raise StorageFailed("it was slow, and then it was gone")
 
     app = create_app(settings)
-    with running_api(app) as url, httpx2.Client(base_url=url, timeout=30, trust_env=False) as api:
+    with running_api(app) as url, http_client(url, timeout=30) as api:
         made = Installation(api, database, settings)
         monkeypatch.setattr(app.state.service.storage, "open", slow)
         (verdict,) = (ask for ask in made.of_storage if ask[1] == "/v1/verdicts")
@@ -290,7 +290,7 @@ def test_once_redis_is_back_the_same_process_uses_it_again(installation: Install
 def test_lost_runs_return_while_redis_is_away(
     database: Database, settings: Settings, own_valkey: Valkey, away: Callable[[Valkey], Any]
 ) -> None:
-    with running_api(create_app(settings)) as url, httpx2.Client(base_url=url, trust_env=False) as api:
+    with running_api(create_app(settings)) as url, http_client(url) as api:
         worker = FakeWorker.of(database, settings)
         job = api.post("/v1/jobs", json=SPEC).json()["id"]
         worker.claim()

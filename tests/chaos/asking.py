@@ -10,6 +10,8 @@ from uuid import uuid4
 
 import httpx2
 
+from tests.servers import http_client
+
 PAUSE_SECONDS = 0.3
 ANSWER_SECONDS = 10.0
 
@@ -56,7 +58,7 @@ class Asker:
     """Sends a POST again, with its key, until the service answers anything but "later"."""
 
     def __init__(self, url: str, log: ClientLog, patience_seconds: float) -> None:
-        self._http = httpx2.Client(base_url=url, timeout=ANSWER_SECONDS, trust_env=False)
+        self._http = http_client(url, timeout=ANSWER_SECONDS)
         self._log = log
         self._patience_seconds = patience_seconds
 

@@ -16,6 +16,7 @@ import psycopg
 
 from descent.local.surroundings import free_port
 from tests.servers import (
+    KEY,
     PASSWORD,
     Valkey,
     copy_of_postgresql_database,
@@ -155,6 +156,7 @@ class Stack(Installation):
             "DESCENT_BROKER_URL": self.broker_url,
             "DESCENT_METRICS_URL": self.metrics_url,
             "DESCENT_STORAGE_URL": str(self.storage),
+            "DESCENT_ADMIN_KEY": KEY,
             "DESCENT_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),
             "DESCENT_LEASE_SECONDS": str(LEASE_SECONDS),
             "DESCENT_CHECKPOINT_SECONDS": "0.5",

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx2
 import pytest
 
 from descent import Client
@@ -23,6 +22,7 @@ from tests.chaos.scenes import holder, in_training, put_to_sleep, segments, the_
 from tests.chaos.stack import LEASE_SECONDS, Stack
 from tests.journey.service import eventually
 from tests.models.transactions import claim, commit, statuses, submit
+from tests.servers import http_client
 
 ENDING: dict[str, Any] = {"step": 10, "train_seconds": 1.0, "summary": {}}
 SAVED_BY_STEPS = {"DESCENT_CHECKPOINT_SECONDS": "1000", "DESCENT_CHECKPOINT_STEPS": "20000"}
@@ -150,7 +150,7 @@ def worker_sleeps(stack: Stack, client: Client, peaceful: Members) -> bool:
 def submission_comes_again(stack: Stack, client: Client, _: Members) -> bool:
     """It has one effect."""
     key, name = {"Idempotency-Key": str(uuid4())}, f"again-{uuid4()}"
-    with httpx2.Client(base_url=stack.url, trust_env=False, timeout=30) as http:
+    with http_client(stack.url, timeout=30) as http:
         for _time in range(2):
             assert http.post("/v1/jobs", json=SPEC | {"name": name}, headers=key).status_code == 202
     return len([job for job in client.jobs() if job.name == name]) == 1

@@ -2,7 +2,6 @@
 
 import time
 
-import httpx2
 import pytest
 
 from descent import Client
@@ -11,6 +10,7 @@ from tests.chaos.load import Members
 from tests.chaos.oracle import database_of
 from tests.chaos.scenes import demand_whole, in_training
 from tests.models.outages import sql_away
+from tests.servers import http_client
 
 AWAY_SECONDS = 20.0
 
@@ -22,7 +22,7 @@ def test_nothing_is_lost_while_sql_is_away(fresh_stack: StartStack, peaceful: Me
     key = {"Idempotency-Key": "while-sql-is-away"}
     with database_of(stack) as database, Client(stack.url, patience_seconds=60) as client:
         job = in_training(client)
-        with httpx2.Client(base_url=stack.url, trust_env=False, timeout=30) as http:
+        with http_client(stack.url, timeout=30) as http:
             with sql_away(database):
                 began = time.monotonic()
                 refused = http.post("/v1/jobs", json=SPEC, headers=key)

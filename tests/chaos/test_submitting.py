@@ -9,6 +9,7 @@ from descent import Client
 from tests.chaos.commit_points import POINTS, token
 from tests.chaos.conftest import SPEC
 from tests.chaos.stack import Stack
+from tests.servers import http_client
 
 BODY = SPEC | {"budget": {"steps": 200}}
 
@@ -21,7 +22,7 @@ def jobs_named(client: Client, name: str) -> list[str]:
 def test_a_submission_that_was_cut_off_takes_effect_once(stack: Stack, client: Client, point: str) -> None:
     name, key = f"cut-{uuid4()}", {"Idempotency-Key": str(uuid4())}
     token(stack.folder, point).touch()
-    with httpx2.Client(base_url=stack.url, trust_env=False, timeout=10) as http:
+    with http_client(stack.url, timeout=10) as http:
         with pytest.raises(httpx2.TransportError):
             http.post("/v1/jobs", json=BODY | {"name": name}, headers=key)
         assert not token(stack.folder, point).exists(), "it died where it was told to"

@@ -18,6 +18,7 @@ from descent.local.surroundings import listens
 
 API = """
 import json
+from types import SimpleNamespace
 
 MOMENT = "2026-01-01T00:00:00Z"
 WORKER = {"id": "worker_1", "host": "here", "process_id": 1, "device": "cpu", "busy": False, "description": {},
@@ -27,7 +28,8 @@ ANSWERS = {
     "/v1/workers": {"data": [WORKER], "has_more": False, "next_after": None},
 }
 
-def create_app():
+def create_app(settings):
+    app.state = SimpleNamespace(service=SimpleNamespace(histories=SimpleNamespace()))
     return app
 
 async def app(scope, receive, send):
@@ -126,6 +128,10 @@ def test_a_stack_starts_answers_keeps_others_out_and_leaves_nothing_behind(stack
     children = family(stack.pid)
     for part in ("server", "-m api", "celery"):
         assert any(part in command for command in children.values())
+    assert state.key is not None
+    assert state.key_file.stat().st_mode & 0o777 == 0o600
+    assert told["key_file"] == str(state.key_file)
+    assert not any(state.key in command for command in children.values())
     password = next(line for line in (state.redis / "redis.conf").read_text().splitlines() if "requirepass" in line)
     assert not any(password.split()[1] in command for command in children.values())
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
-
 from tests.datasets import passengers
 from tests.journey.service import running_service
-from tests.servers import migrate, running_valkey
+from tests.servers import KEY, http_client, migrate, running_valkey
 
+FORGIVING = {"DESCENT_FAILURES_A_MINUTE": "1000000"}
+"""Wrong keys are among what is tried."""
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 TINY = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 20}, "seeds": 2}
 
@@ -37,9 +37,9 @@ def service_with_something_to_find() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="descent-fuzz-") as name, running_valkey(Path(name)) as valkey:
         database = f"sqlite:///{name}/descent.sqlite3"
         migrate(database, Path(name))
-        with running_service(Path(name), database, valkey) as service:
+        with running_service(Path(name), database, valkey, FORGIVING) as service:
             worker = service.start_worker()
-            with httpx2.Client(base_url=service.url, timeout=60, trust_env=False) as http:
+            with http_client(service.url, timeout=60) as http:
                 http.post("/v1/datasets", params={"name": "passengers"}, content=passengers()).raise_for_status()
                 job = http.post("/v1/jobs", json=TINY | {"name": "ended", "experiment": "fuzz"}).raise_for_status()
                 while not http.get(f"/v1/jobs/{job.json()['id']}").json()["is_terminal"]:
@@ -62,6 +62,7 @@ def fuzz(
     """Ask in every way that the document allows, and in some that it does not; the exit code of schemathesis."""
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIGURATION), "run"]
     command += [f"{url}/openapi.json", "--max-examples", str(cases), "--phases", phases]
+    command += ["--header", f"Authorization: Bearer {KEY}"]
     command += ["--seed", str(seed), "--no-color"]
     if report is not None:
         command += ["--report", "json", "--report-json-path", str(report)]

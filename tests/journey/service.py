@@ -15,7 +15,7 @@ import psutil
 from descent import Client
 from descent.local.surroundings import free_port
 from models.answers import Run
-from tests.servers import Valkey
+from tests.servers import KEY, Valkey
 
 PATIENCE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 0.5
@@ -101,6 +101,7 @@ def running_service(
             "DESCENT_BROKER_URL": valkey.broker_url(),
             "DESCENT_METRICS_URL": valkey.metrics_url(),
             "DESCENT_STORAGE_URL": str(folder / "storage"),
+            "DESCENT_ADMIN_KEY": KEY,
             # Compiled programs, which the installations of one session may share.
             "XDG_CACHE_HOME": str(folder.parent / "cache"),
             "DESCENT_HEARTBEAT_SECONDS": str(HEARTBEAT_SECONDS),

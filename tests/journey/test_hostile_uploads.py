@@ -22,7 +22,7 @@ import pytest
 
 from tests.datasets import npz, png, zipped
 from tests.journey.service import Service, running_service
-from tests.servers import running_valkey
+from tests.servers import http_client, running_valkey
 
 MEBIBYTE = 1024**2
 
@@ -155,7 +155,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_a_hostile_file_is_refused_with_its_reason_and_leaves_nothing(service: Service, what: str) -> None:
     make, reason = HOSTILE[what]
     content = make()
-    with httpx2.Client(base_url=service.url, timeout=120, trust_env=False) as http:
+    with http_client(service.url, timeout=120) as http:
         with watched(service.programs[0].pid) as risen:
             began = time.monotonic()
             answer = http.post("/v1/datasets", content=content)
@@ -178,7 +178,7 @@ def test_a_body_without_end_is_cut_off(service: Service) -> None:
             yield b"1" * MEBIBYTE
 
     with (
-        httpx2.Client(base_url=service.url, timeout=120, trust_env=False) as http,
+        http_client(service.url, timeout=120) as http,
         watched(service.programs[0].pid) as risen,
     ):
         try:
@@ -199,7 +199,7 @@ def test_a_body_without_end_is_cut_off(service: Service) -> None:
 )
 def test_targets_that_nothing_can_be_learned_from_are_refused(service: Service, rows: list[str], reason: str) -> None:
     content = "\n".join(["x,target", *rows]).encode()
-    with httpx2.Client(base_url=service.url, timeout=60, trust_env=False) as http:
+    with http_client(service.url, timeout=60) as http:
         made = http.post("/v1/datasets", content=content).json()
         spec: dict[str, Any] = {"dataset": {"kind": "uploaded", "id": made["id"]}, "optimizer": "adam"}
         answer = http.post("/v1/jobs", json=spec)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
-import httpx2
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -12,7 +11,7 @@ from descent import Client
 from models.status import RunStatus
 from tests.datasets import passengers
 from tests.journey.service import Service, eventually, running_service
-from tests.servers import running_valkey
+from tests.servers import http_client, running_valkey
 
 KEYS = {"AWS_ACCESS_KEY_ID": "only", "AWS_SECRET_ACCESS_KEY": "for-tests", "AWS_DEFAULT_REGION": "us-east-1"}
 
@@ -50,7 +49,7 @@ def test_a_data_set_goes_through_an_object_store(service: Service, bucket: str) 
         "s3", endpoint_url=bucket, aws_access_key_id="only", aws_secret_access_key="for-tests", region_name="us-east-1"
     )
     store.create_bucket(Bucket="descent")
-    with Client(service.url) as client, httpx2.Client(base_url=service.url, timeout=60, trust_env=False) as http:
+    with Client(service.url) as client, http_client(service.url, timeout=60) as http:
         answer = http.post("/v1/datasets", params={"name": "passengers"}, content=passengers())
         assert answer.status_code == 201, answer.text
         dataset_id = answer.json()["id"]

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from tests.journey.service import Service
+from tests.servers import http_client
 
 FINE: dict[str, Any] = {"dataset": "sine", "optimizer": "adam"}
 MEGABYTE = 1_000_000
@@ -48,7 +49,7 @@ def test_is_refused_with_the_place_and_costs_no_memory(
     service: Service, body: str, status: int, pointer: str | None
 ) -> None:
     process = psutil.Process(service.programs[0].pid)
-    with httpx2.Client(base_url=service.url, trust_env=False) as http:
+    with http_client(service.url) as http:
 
         def post() -> httpx2.Response:
             return http.post("/v1/jobs", content=body.encode(), headers={"Content-Type": "application/json"})

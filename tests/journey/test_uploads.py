@@ -18,6 +18,7 @@ from models.answers import Job
 from models.status import RunStatus
 from tests.datasets import cifar_file, class_folders, drawings, idx_files, passengers, zipped
 from tests.journey.service import Service, eventually
+from tests.servers import http_client
 
 FILES: dict[str, bytes] = {
     "passengers": passengers(),
@@ -44,7 +45,7 @@ CHANCE = {"passengers": 0.5, "folders": 1 / 3, "idx": 1 / 3, "cifar": 1 / 3}
 
 @pytest.fixture(scope="module")
 def http(service: Service) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=service.url, timeout=60, trust_env=False) as http:
+    with http_client(service.url, timeout=60) as http:
         yield http
 
 

@@ -18,7 +18,7 @@ ON_POSTGRESQL = pytest.mark.parametrize("lasting_database", ["postgresql"], indi
 
 
 def sweep(sweep_id: str = "sweep_1", name: str = "") -> Sweep:
-    return Sweep(id=sweep_id, name=name, base={}, grid={}, created_at=now())
+    return Sweep(id=sweep_id, owner="ada", name=name, base={}, grid={}, created_at=now())
 
 
 def names(database: Database) -> list[str]:
@@ -85,7 +85,9 @@ TEXT = "θ ← θ − η g · 试验 🧪 \" ' \\ % :name\n"
 
 def test_text_of_every_script_comes_back_as_it_was(database: Database) -> None:
     with database.write() as session:
-        session.add(Sweep(id="sweep_1", name=TEXT, base={TEXT: [TEXT, 0.1, None]}, grid={}, created_at=now()))
+        session.add(
+            Sweep(id="sweep_1", owner="ada", name=TEXT, base={TEXT: [TEXT, 0.1, None]}, grid={}, created_at=now())
+        )
     with database.read() as session:
         found = session.get_one(Sweep, "sweep_1")
         assert (found.name, found.base) == (TEXT, {TEXT: [TEXT, 0.1, None]})

@@ -208,7 +208,7 @@ def test_whatever_owners_want_at_once_an_ending_is_for_good(database: Database) 
     """Three owners of 250 jobs press pause, resume and cancel, 1,020 times in all, while a worker obeys."""
     wanted = JobSpec.model_validate(spec())
     with database.write() as session:
-        jobs = [owner.submit(session, wanted, plan(wanted)).id for _ in range(250)]
+        jobs = [owner.submit(session, "admin", wanted, plan(wanted)).id for _ in range(250)]
     bustle = Bustle(database)
     worker = threading.Thread(target=bustle.work)
     owners = [
@@ -284,7 +284,7 @@ def test_what_the_job_allows_besides_is_told_where_it_cannot_be_extended(databas
 def test_who_opened_the_sealed_test_cannot_train_on(database: Database) -> None:
     job_id = submit(database)
     finish(database, claim(database))
-    facts = dict.fromkeys(("job_name", "spec_hash", "experiment", "dataset_key", "opened_by", "reason"), "")
+    facts = dict.fromkeys(("owner", "job_name", "spec_hash", "experiment", "dataset_key", "opened_by", "reason"), "")
     commit(database, lambda session: session.add(TestLook(id="look_1", job_id=job_id, opened_at=now(), **facts)))
     before = runs_of(database, job_id)[0]
     with pytest.raises(IllegalAction, match="sealed test was opened") as caught:

@@ -30,10 +30,10 @@ def commit(
         return change(session, *args, **kwargs)
 
 
-def submit(database: Database, **changes: Any) -> str:
+def submit(database: Database, belongs_to: str = "admin", **changes: Any) -> str:
     """Queue the tests' usual job, with changes; its id."""
     wanted = JobSpec.model_validate(spec(**changes))
-    return commit(database, owner.submit, wanted, plan(wanted)).id
+    return commit(database, owner.submit, belongs_to, wanted, plan(wanted)).id
 
 
 def claim(
