@@ -17,15 +17,20 @@ from models.spec.component import Component
 from models.spec.job import JobSpec
 from models.spec.plan import PlanError
 
-MAX_JOBS = 1_000
-MAX_RUNS = 10_000
 MAX_NAME = 200
 
 Grid = Mapping[str, Sequence[Any]]
 
 
 def expand(
-    name: str, base: dict[str, Any], grid: Grid, seeds: int | Sequence[int] | None, check: Callable[[JobSpec], Planned]
+    name: str,
+    base: dict[str, Any],
+    grid: Grid,
+    seeds: int | Sequence[int] | None,
+    check: Callable[[JobSpec], Planned],
+    *,
+    most_jobs: int,
+    most_runs: int,
 ) -> list[Planned]:
     """What `check` makes of one spec per combination of the grid, the last path turning fastest.
 
@@ -35,16 +40,16 @@ def expand(
 
     """
     count = prod(len(values) for values in grid.values())
-    if count > MAX_JOBS:
-        raise invalid("/grid", "too_many", f"{count:,} combinations exceed the limit of {MAX_JOBS:,} jobs")
+    if count > most_jobs:
+        raise invalid("/grid", "too_many", f"{count:,} combinations exceed the limit of {most_jobs:,} jobs")
     planned: list[Planned] = []
     runs = 0
     for indices in product(*(range(len(values)) for values in grid.values())):
         chosen = {path: (index, values[index]) for index, (path, values) in zip(indices, grid.items(), strict=True)}
         planned.append(_combined(name, base, chosen, seeds, check))
         runs += len(planned[-1].settled.spec.runs)
-        if runs > MAX_RUNS:
-            raise invalid("/grid", "too_many", f"the sweep exceeds the limit of {MAX_RUNS:,} runs")
+        if runs > most_runs:
+            raise invalid("/grid", "too_many", f"the sweep exceeds the limit of {most_runs:,} runs")
     return planned
 
 

@@ -19,7 +19,6 @@ from api.pointers import pointer_to
 from models.answers import ProblemError
 from models.settings import Settings
 
-MAX_BODY_BYTES = 256 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024**2
 MAX_JSON_DEPTH = 16
 UPLOADS = "/v1/datasets"
@@ -48,7 +47,7 @@ class RequestLimits:
             await render(Request(scope), refusal)(scope, receive, send)
             return
         is_upload = scope["path"] == UPLOADS and scope["method"] == "POST"
-        body = _Body(receive, self._upload_bytes if is_upload else MAX_BODY_BYTES, self._config)
+        body = _Body(receive, self._upload_bytes if is_upload else self._config.max_body_bytes, self._config)
         await self._app(scope, body.receive, send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:

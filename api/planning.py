@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
+from api.ceilings import demand_within
 from api.errors import Refusal, invalid, several
 from api.pointers import body_errors
 from models import answers
@@ -143,13 +144,9 @@ def checked_plan(spec: JobSpec, settings: Settings) -> Plan:
 
     Raises:
         PlanError: if it asks for more than any installation allows.
-        Refusal: if it asks for more memory than this one allows.
+        Refusal: if it asks for more than this one allows.
 
     """
     counted = plan(spec)
-    limit = settings.max_job_memory_bytes
-    if counted.least_bytes > limit:
-        raise invalid(
-            "/network", "asks_for_too_much", f"{counted.least_bytes:,} bytes a run exceed the limit of {limit:,} bytes"
-        )
+    demand_within(spec, counted, settings)
     return counted

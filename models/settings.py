@@ -106,13 +106,36 @@ class Settings(BaseSettings):
     worker_threads: int = Field(0, ge=0)
     """Threads of one training process; 0 shares the cores among the worker's processes."""
     worker_memory_bytes: int = Field(2 * 1024**3, gt=0)
-    """Memory that one cohort may take; on a CUDA device it is four fifths of the device's own instead."""
+    """Memory that one cohort may take on a CPU."""
+    device_memory_share: float = Field(0.8, gt=0, le=1)
+    """Of a CUDA device's memory, the share that one cohort may take."""
     worker_cache_dir: str = "~/.cache/descent/datasets"
     """Where a worker keeps copies of data sets, if storage is not a folder of its machine."""
     worker_cache_bytes: int = Field(50 * 1024**3, gt=0)
     """What these copies may take together; those that were not used for longest go first."""
     max_job_memory_bytes: int = Field(8 * 1024**3, gt=0)
     """Memory that one run may ask for; larger specs are refused when submitted."""
+
+    max_body_bytes: int = Field(256 * 1024, gt=0, le=16 * 1024**2)
+    """Bytes of the body of a request, uploads aside."""
+    max_layers: int = Field(64, gt=0, le=64)
+    """Layers of a network; this and the following, down to those of sweeps, can lie below what Descent can do."""
+    max_width: int = Field(8_192, gt=0, le=8_192)
+    """Units or channels of one layer."""
+    max_parameters: int = Field(50_000_000, gt=0, le=50_000_000)
+    """Weights of one network."""
+    max_steps: int = Field(10_000_000, gt=0, le=10_000_000)
+    """Steps of one run."""
+    max_epochs: int = Field(10_000, gt=0, le=10_000)
+    """Epochs of a budget that is given in epochs."""
+    max_batch_rows: int = Field(65_536, gt=0, le=65_536)
+    """Rows of one batch; "full" takes the whole training split."""
+    max_job_runs: int = Field(1_000, gt=0, le=1_000)
+    """Runs of one job."""
+    max_sweep_jobs: int = Field(1_000, gt=0, le=1_000)
+    """Jobs of one sweep."""
+    max_sweep_runs: int = Field(10_000, gt=0, le=10_000)
+    """Runs of one sweep."""
 
     prediction_seconds: float = Field(15.0, gt=0)
     """How long an answer to a request for predictions may take."""

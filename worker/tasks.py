@@ -85,7 +85,7 @@ class TrainingProcess:
         }
         if self.device == "cuda":
             description["accelerator"] = torch.cuda.get_device_name()
-            self.memory_bytes = int(0.8 * torch.cuda.get_device_properties(0).total_memory)
+            self.memory_bytes = int(config.device_memory_share * torch.cuda.get_device_properties(0).total_memory)
         if QUEUES[self.device] not in app.amqp.queues.consume_from:
             wanted = QUEUES[self.device]
             log.error("worker.hears_nothing", device=self.device, remedy=f"start it with -Q {wanted}, or without -Q")

@@ -75,7 +75,9 @@ def submit(
             settled = catalogue.settle(spec)
             return Planned(settled, checked_plan(settled.spec, service.settings))
 
-        planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, check)
+        settings = service.settings
+        most = {"most_jobs": settings.max_sweep_jobs, "most_runs": settings.max_sweep_runs}
+        planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, check, **most)
 
     def act(session: Session) -> Effect:
         stored = _store(session, service, sweep, planned)

@@ -27,6 +27,11 @@ class _Network(Component):
     takes_batch_norm: ClassVar[bool] = False
     """Whether batch normalization goes between its layers where a spec asks for it."""
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Units or channels of each layer but the last."""
+        return ()
+
     def misfit(self, shape: DatasetShape) -> str | None:  # noqa: ARG002
         """Why it cannot learn from such data; None if it can."""
         return None
@@ -51,6 +56,10 @@ class MLP(_Network):
     activation: Activation = "relu"
     takes_batch_norm: ClassVar[bool] = True
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return self.hidden
+
     def layout(self, shape: DatasetShape, *, normalized: bool = False, dropped: bool = False) -> Layout:
         inner = tuple(Dense(i, o, normalized, dropped) for i, o in pairwise((shape.features, *self.hidden)))
         return (*inner, Dense(self.hidden[-1], shape.outputs))
@@ -68,6 +77,10 @@ class _Convolutional(_Network):
     axes: ClassVar[int]
     """Of the kernel: 2 for images, 1 for series."""
     takes_batch_norm: ClassVar[bool] = True
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return self.channels
 
     @model_validator(mode="after")
     def _a_kernel_for_each_block(self) -> Self:
@@ -169,6 +182,10 @@ class GRU(_Network):
     bidirectional: bool = True
     """Read the series from both ends, each by units of its own."""
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.hidden,)
+
     def layout(self, shape: DatasetShape, *, normalized: bool = False, dropped: bool = False) -> Layout:  # noqa: ARG002
         channels, length = shape.grid
         directions = 2 if self.bidirectional else 1
@@ -194,6 +211,11 @@ class ResNet(_Network):
     width: Annotated[int, Field(ge=1, le=256)] = 16
     """Channels of the first stage."""
     activation: Activation = "relu"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        blocks = 2 * (self.depth - 2) // 6
+        return (self.width,) * (1 + blocks) + (2 * self.width,) * blocks + (4 * self.width,) * blocks
 
     def layout(self, shape: DatasetShape, *, normalized: bool = False, dropped: bool = False) -> Layout:  # noqa: ARG002
         flat = len(shape.grid) == 2

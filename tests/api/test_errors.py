@@ -75,7 +75,7 @@ def raw(api: httpx2.Client, text: str | bytes) -> httpx2.Response:
         ({"regularizers": ["l22"]}, "/regularizers/0", 'no known regularizer: did you mean "l2"?'),
         ({"network": {"kind": "mlp", "hidden": [1_000_000_000]}}, "/network/hidden/0", "8192"),
         ({"network": {"kind": "mlp", "hidden": [8192, 8192, 8192]}}, "/network", "parameters exceed"),
-        ({"network": {"kind": "mlp", "hidden": [2048, 2048]}}, "/network", "bytes a run exceed the limit"),
+        ({"network": {"kind": "mlp", "hidden": [2048, 2048]}}, "/network", "bytes a run exceed the 67,108,864"),
         ({"budget": {"epochs": 10**12}}, "/budget/epochs", "10000"),
         ({"budget": {"epochs": 10**400}}, "/budget/epochs", "a whole number may be at most"),
         ({"budget": {"steps": 5, "epochs": 5}}, "/budget", "either in steps or in epochs"),
