@@ -11,13 +11,13 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.connections import PatientConnection
+from api.limits import MAX_HEAD_BYTES
 from models.settings import Settings, settings
 
 KEEP_ALIVE_SECONDS = 15
 """For which a connection may rest between two requests."""
 GRACEFUL_SECONDS = 5
 """For which answers may go on when the server is asked to stop. Streams, and who waits for news, end within one."""
-MAX_HEAD_BYTES = 64 * 1024
 
 
 def configuration(app: Any, config: Settings, **more: Any) -> uvicorn.Config:

@@ -61,6 +61,9 @@ CHANGED = ProblemKind(
 )
 TOO_SLOW = ProblemKind(408, "too_slow", "The body comes too slowly", "1,024 bytes came within 30 s: send it again")
 TOO_LARGE = ProblemKind(413, "body_too_large", "The body is too large", "a body may have at most 262,144 bytes")
+HEAD_TOO_LARGE = ProblemKind(
+    431, "head_too_large", "The address and headers are too large", "they may have at most 65,536 bytes together"
+)
 NOT_JSON = ProblemKind(415, "not_json", "The body must be JSON", "send the body as application/json")
 INVALID = ProblemKind(
     422, "invalid", "Something in the request is not valid", '"adamm" is no optimizer: did you mean "adam"?'
@@ -256,8 +259,8 @@ def declared(
     by_status: dict[int | str, list[ProblemKind]] = {}
     if TOO_LARGE in kinds:
         kinds = (*kinds, TOO_SLOW)
-    always = (UNKNOWN_HOST, MALFORMED, INVALID, UNAUTHENTICATED, FORBIDDEN, RATE_LIMITED, INTERNAL, UNAVAILABLE)
-    for kind in (*kinds, *always):
+    always = (UNKNOWN_HOST, MALFORMED, HEAD_TOO_LARGE, UNAUTHENTICATED, FORBIDDEN, INVALID, RATE_LIMITED)
+    for kind in (*kinds, *always, INTERNAL, UNAVAILABLE):
         by_status.setdefault(kind.status, []).append(kind)
     problems: dict[int | str, dict[str, Any]] = {
         status: {

@@ -14,11 +14,23 @@ from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import INVALID, MALFORMED, NOT_JSON, TOO_LARGE, TOO_SLOW, UNKNOWN_HOST, Refusal, render, several
+from api.errors import (
+    HEAD_TOO_LARGE,
+    INVALID,
+    MALFORMED,
+    NOT_JSON,
+    TOO_LARGE,
+    TOO_SLOW,
+    UNKNOWN_HOST,
+    Refusal,
+    render,
+    several,
+)
 from api.pointers import pointer_to
 from models.answers import ProblemError
 from models.settings import Settings
 
+MAX_HEAD_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024**2
 MAX_JSON_DEPTH = 16
 UPLOADS = "/v1/datasets"
@@ -51,7 +63,19 @@ class RequestLimits:
         await self._app(scope, body.receive, send)
 
     def _refusal(self, scope: Scope) -> Refusal | None:
-        if not self._serves(Headers(scope=scope).get("host", "")):
+        headers = Headers(scope=scope)
+        if (
+            sum(len(name) + len(value) for name, value in headers.raw)
+            + len(scope["raw_path"])
+            + len(scope["query_string"])
+            > MAX_HEAD_BYTES
+        ):
+            detail = f"the address and headers may have at most {MAX_HEAD_BYTES:,} bytes together"
+            return Refusal(HEAD_TOO_LARGE, detail, headers=_HANG_UP)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy in front may have gone by the other one, and taken the rest for somebody else's request.
+            return Refusal(MALFORMED, "Content-Length and Transfer-Encoding contradict each other", headers=_HANG_UP)
+        if not self._serves(headers.get("host", "")):
             return Refusal(
                 UNKNOWN_HOST, "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
             )

@@ -1,9 +1,9 @@
 """Dates and times in requests."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 
 def _no_number(value: Any) -> Any:
@@ -14,5 +14,13 @@ def _no_number(value: Any) -> Any:
     raise ValueError("write it as 2026-11-25T12:00:00Z")
 
 
-Moment = Annotated[datetime, BeforeValidator(_no_number)]
-"""A date and time in words; a bare number could be seconds or milliseconds."""
+def _in_utc(moment: datetime) -> datetime:
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return aware.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("in UTC this lies outside the years 1 to 9999") from None
+
+
+Moment = Annotated[datetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
+"""A date and time in words, in UTC unless it names another zone; a bare number could be seconds or milliseconds."""

@@ -63,6 +63,7 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,  # an error goes to the log, where nobody's data belong
         # A cluster that was made without a locale hands out bytes, unless it is told how to read them.
         connect_args={"options": limits, "connect_timeout": 5, "client_encoding": "utf8"},
     )
@@ -75,6 +76,7 @@ def _sqlite_engine(url: URL, pool_size: int) -> Engine:
         url,
         pool_size=pool_size,
         max_overflow=pool_size,
+        hide_parameters=True,
         connect_args={"timeout": 5, "check_same_thread": False},
     )
 

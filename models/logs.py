@@ -1,10 +1,13 @@
 """Structured logs on standard error: lines for people at a terminal, JSON for machines."""
 
 import logging
+import re
 import sys
 from typing import Literal
 
 import structlog
+
+_SECRET = re.compile(r"(dk_[0-9a-f]{16}_)[A-Za-z0-9_-]{43}|(Bearer +)[^\s\"']+", re.IGNORECASE)
 
 LogFormat = Literal["auto", "text", "json"]
 
@@ -33,6 +36,7 @@ def configure_logging(log_format: LogFormat) -> None:
         if log_format == "text"
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
+    rendered.append(_without_secrets)
     structlog.configure(
         processors=[*gathered, *rendered],
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
@@ -47,3 +51,8 @@ def configure_logging(log_format: LogFormat) -> None:
         )
     )
     logging.basicConfig(handlers=[libraries], level=logging.WARNING)
+
+
+def _without_secrets(_logger: object, _method: str, line: object) -> str:
+    """What was rendered, should a key have got into it: from somebody's path, or a library's message."""
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}…", str(line))

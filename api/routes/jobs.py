@@ -1,7 +1,6 @@
 """Jobs: hand in, look at, relabel, pause, resume, extend, cancel, retry, delete."""
 
 from collections.abc import Callable
-from datetime import UTC
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -171,8 +170,7 @@ def list_jobs(
     if spec_hash is not None:
         conditions.append(Job.spec_hash == spec_hash)
     if created_after is not None:
-        moment = created_after if created_after.tzinfo else created_after.replace(tzinfo=UTC)
-        conditions.append(Job.created_at > moment.astimezone(UTC))
+        conditions.append(Job.created_at > created_after)
     if tag is not None:
         conditions.append(_has_tag(tag, is_sqlite=service.database.is_sqlite))
     statement = following(

@@ -1,6 +1,6 @@
 """Keys: made, listed, rotated, revoked, by admins."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
@@ -52,8 +52,8 @@ _AT_ONCE = Rotation()
 @router.post("", status_code=201, summary="Create a key", responses=declared(TOO_LARGE, NOT_JSON))
 def create_key(wanted: WantedKey, service: ServiceNeeded, response: Response) -> NewKey:
     """Make a key. Its secret is in this answer and nowhere else: of what is stored nobody can tell it."""
-    moment, expires_at = now(), _in_utc(wanted.expires_at)
-    if expires_at is not None and expires_at <= moment:
+    moment = now()
+    if wanted.expires_at is not None and wanted.expires_at <= moment:
         raise invalid("/expires_at", "in_the_past", "the key would have expired already: name a time to come")
     key_id = new_key_id()
     secret = new_key(key_id)
@@ -64,17 +64,13 @@ def create_key(wanted: WantedKey, service: ServiceNeeded, response: Response) ->
         note=wanted.note,
         secret_sha256=digest_of(secret),
         created_at=moment,
-        expires_at=expires_at,
+        expires_at=wanted.expires_at,
     )
     with service.database.write() as session:
         session.add(row)
         record(session, service.caller, "created", row, scope=wanted.scope.value)
     response.headers["Location"] = f"/v1/keys/{key_id}"
     return NewKey(**_answer(row).model_dump(), key=secret)
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment and (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 @router.get("", summary="List keys", responses=declared())
