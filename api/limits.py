@@ -64,12 +64,8 @@ class RequestLimits:
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = Headers(scope=scope)
-        if (
-            sum(len(name) + len(value) for name, value in headers.raw)
-            + len(scope["raw_path"])
-            + len(scope["query_string"])
-            > MAX_HEAD_BYTES
-        ):
+        lines = [scope["raw_path"], scope["query_string"], *(part for line in headers.raw for part in line)]
+        if sum(map(len, lines)) > MAX_HEAD_BYTES:
             detail = f"the address and headers may have at most {MAX_HEAD_BYTES:,} bytes together"
             return Refusal(HEAD_TOO_LARGE, detail, headers=_HANG_UP)
         if "content-length" in headers and "transfer-encoding" in headers:

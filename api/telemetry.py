@@ -78,8 +78,10 @@ class RequestContext:
                 seconds = time.perf_counter() - started
                 self._meters.observe(scope, status, seconds)
                 if scope["method"] not in ("GET", "HEAD"):
-                    path = scope["path"]
-                    log.info("request", method=scope["method"], path=path, status=status, seconds=round(seconds, 4))
+                    about = {"method": scope["method"], "path": scope["path"], "status": status}
+                    if caller := scope["state"].get("caller"):
+                        about |= {"owner": caller.owner, "key_id": caller.key_id}
+                    log.info("request", **about, seconds=round(seconds, 4))
 
 
 def _request_id(scope: Scope) -> str:

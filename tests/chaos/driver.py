@@ -22,6 +22,7 @@ from tests.chaos.load import Members, spec_of
 from tests.chaos.oracle import database_of, oracle_of
 from tests.chaos.report import Report
 from tests.chaos.stack import Stack
+from tests.servers import KEY
 
 PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.5
@@ -131,7 +132,7 @@ class Driver:
         return False
 
     def _follow(self, number: int) -> None:
-        with Client(self._stack.url, patience_seconds=PATIENCE_SECONDS) as client, suppress(DescentError):
+        with Client(self._stack.url, key=KEY, patience_seconds=PATIENCE_SECONDS) as client, suppress(DescentError):
             run = client.runs(self._accepted[number])[0]
             history = History()
             for page in client.metrics(run):
