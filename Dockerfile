@@ -1,7 +1,7 @@
 # Two images from one file: `api`, without torch, and `worker`.
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-    PATH=/opt/descent/bin:$PATH HOME=/tmp
+    PIP_NO_CACHE_DIR=1 PATH=/opt/descent/bin:$PATH HOME=/tmp
 # One number for both images, because they share files: the secrets and the storage.
 RUN groupadd --gid 10001 descent \
     && useradd --uid 10001 --gid descent --no-create-home --shell /usr/sbin/nologin descent \
@@ -9,27 +9,37 @@ RUN groupadd --gid 10001 descent \
     && chown -R descent:descent /var/lib/descent /run/secrets
 WORKDIR /var/lib/descent
 
-# Dependencies come before the code, so that a change of the code does not install torch again.
+# Dependencies come before the code, so that a change of the code does not install torch again. What is not on the
+# list with its digest is not installed.
 FROM base AS build
-# An index that carries builds of torch for the accelerator at hand; the package index's own build fits most.
-ARG PIP_EXTRA_INDEX_URL=""
 WORKDIR /src
-RUN python -m venv /opt/descent
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY requirements requirements
+# What makes a wheel of the code stays behind in this folder.
+RUN python -m venv /opt/descent && python -m venv /opt/build \
+    && /opt/build/bin/pip install --require-hashes --requirement requirements/build.txt
 
 FROM build AS build-api
-RUN pip install --no-cache-dir --constraint constraints.txt '.[api,s3]'
+RUN pip install --require-hashes --requirement requirements/api.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY models models
 COPY migrations migrations
 COPY descent descent
-RUN pip install --no-cache-dir --no-deps --force-reinstall .
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && pip install --no-deps /wheels/*.whl
 
 FROM build AS build-worker
-RUN pip install --no-cache-dir --constraint constraints.txt '.[worker,s3]'
+# An index that carries builds of torch for the accelerator at hand; the package index's own build fits most. Which one
+# it is decides what it brings along, so torch alone is installed by version, and without a digest.
+ARG PIP_EXTRA_INDEX_URL=""
+COPY constraints.txt ./
+RUN pip install --require-hashes --requirement requirements/worker.txt \
+    && pip install --constraint constraints.txt torch
+COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY models models
-RUN pip install --no-cache-dir --no-deps --force-reinstall .
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && pip install --no-deps /wheels/*.whl
 
 FROM base AS api
 COPY --from=build-api /opt/descent /opt/descent

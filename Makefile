@@ -83,6 +83,28 @@ gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and me
 	@DESCENT_CHECK_DEVICE=cuda $(BIN)/python -m pytest tests/device
 	@$(BIN)/python -m benchmarks.engine --device cuda
 
+# Which packages the images get, down to the digests of their files; the code itself and torch come by other ways.
+LOCK = $(BIN)/pip-compile --quiet --generate-hashes --constraint constraints.txt --strip-extras --no-header --no-annotate \
+	--no-emit-options --no-emit-index-url --no-emit-find-links --unsafe-package descent --unsafe-package torch
+.PHONY: lock
+lock: $(VENV)/supply ## Write requirements/ anew from pyproject.toml and constraints.txt
+	@echo "Looking up the digests of every package of the images: a minute"
+	@$(LOCK) --extra api --extra s3 --output-file requirements/api.txt pyproject.toml
+	@$(LOCK) --extra worker --extra s3 --output-file requirements/worker.txt pyproject.toml
+	@$(LOCK) --only-build-deps --build-deps-for wheel --output-file requirements/build.txt pyproject.toml
+
+.PHONY: sbom
+sbom: $(VENV)/supply ## Write the bills of materials of both images, in CycloneDX, to build/sbom/
+	@mkdir -p build/sbom
+	@cp requirements/api.txt build/sbom/api.txt
+	@{ cat requirements/worker.txt; grep '^torch==' constraints.txt; } > build/sbom/worker.txt
+	@for image in api worker; do \
+		$(BIN)/python -W ignore -m cyclonedx_py requirements build/sbom/$$image.txt --pyproject pyproject.toml \
+			--mc-type application --output-reproducible --validate --output-file build/sbom/$$image.cdx.json; \
+		rm build/sbom/$$image.txt; \
+		echo "build/sbom/$$image.cdx.json"; \
+	done
+
 .PHONY: clean
 clean: ## Remove what was installed here; histories in .descent stay
 	rm -rf $(VENV) *.egg-info
@@ -93,7 +115,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # One stamp an extra: touched when its packages are in, older than the files that name them when they may not be.
-$(VENV)/local $(VENV)/dev $(VENV)/bench: $(VENV)/%: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/local $(VENV)/dev $(VENV)/bench $(VENV)/supply: $(VENV)/%: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing Descent with its \"$*\" packages into $(VENV): a minute or two, once"
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
