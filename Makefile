@@ -71,11 +71,12 @@ labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what cam
 	@$(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients, keys
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.data
 	@$(BIN)/python -m benchmarks.comparison
 	@$(BIN)/python -m benchmarks.hostile
+	@$(BIN)/python -m benchmarks.keys
 
 .PHONY: gpu-check
 gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there

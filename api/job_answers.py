@@ -105,6 +105,7 @@ def _job_answer(job: Job, tally: Tally, live: Collection[str]) -> answers.Job:
     status = job_status(tally.runs)
     return answers.Job(
         id=job.id,
+        owner=job.owner,
         name=job.name,
         experiment=job.experiment,
         tags=job.tags,

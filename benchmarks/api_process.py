@@ -1,4 +1,4 @@
-"""The API in a process of its own, as it is deployed, on an empty SQLite database and a Redis of its own."""
+"""The API in a process of its own, as it is deployed, on an empty database and a Redis of its own."""
 
 import os
 import socket
@@ -12,14 +12,17 @@ from pathlib import Path
 
 import httpx2
 
-from tests.servers import KEY, START_SECONDS, http_client, migrate, running_valkey
+from tests.servers import KEY, START_SECONDS, http_client, migrate, postgresql_url, running_postgresql, running_valkey
 
 
 @contextmanager
-def surroundings() -> Iterator[Mapping[str, str]]:
-    """The environment of a service whose database is migrated and empty."""
-    with tempfile.TemporaryDirectory(prefix="descent-bench-") as name, running_valkey(Path(name)) as valkey:
-        url = f"sqlite:///{name}/descent.sqlite3"
+def surroundings(database: str = "sqlite") -> Iterator[Mapping[str, str]]:
+    """The environment of a service whose database, "sqlite" or "postgresql", is migrated and empty."""
+    with (
+        tempfile.TemporaryDirectory(prefix="descent-bench-") as name,
+        running_valkey(Path(name)) as valkey,
+        _database(database, Path(name)) as url,
+    ):
         migrate(url, Path(name))
         yield os.environ | {
             "DESCENT_DATABASE_URL": url,
@@ -28,6 +31,15 @@ def surroundings() -> Iterator[Mapping[str, str]]:
             "DESCENT_STORAGE_URL": f"{name}/storage",
             "DESCENT_ADMIN_KEY": KEY,
         }
+
+
+@contextmanager
+def _database(kind: str, folder: Path) -> Iterator[str]:
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/descent.sqlite3"
+        return
+    with running_postgresql() as server:
+        yield postgresql_url(server, "postgres")
 
 
 @contextmanager

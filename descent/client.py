@@ -96,6 +96,7 @@ class Client(Uploading, Measuring, Keeping, Access):
     def jobs(
         self,
         *,
+        owner: str | None = None,
         experiment: str | None = None,
         status: str | None = None,
         tag: str | None = None,
@@ -105,6 +106,7 @@ class Client(Uploading, Measuring, Keeping, Access):
     ) -> Iterator[Job]:
         """Walk through the jobs, newest first; pages are fetched as the walk needs them."""
         parameters = given(
+            owner=owner,
             experiment=experiment,
             status=status,
             tag=tag,

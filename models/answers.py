@@ -92,6 +92,7 @@ class Job(Answer):
     """One accepted spec and how far its runs are."""
 
     id: str
+    owner: str
     name: str
     experiment: str
     tags: list[str]
@@ -359,6 +360,7 @@ class Sweep(Answer):
     """A base spec times a grid, and the jobs it became."""
 
     id: str
+    owner: str
     name: str
     grid: dict[str, list[Any]]
     created_at: datetime
@@ -371,6 +373,7 @@ class SweepSummary(Answer):
     """A sweep in a list: its jobs are counted, not told."""
 
     id: str
+    owner: str
     name: str
     grid: dict[str, list[Any]]
     created_at: datetime
@@ -393,6 +396,7 @@ class DatasetSummary(Answer):
     """An uploaded data set in a list."""
 
     id: str
+    owner: str
     name: str
     format: str
     """csv, tsv, parquet, npy, npz, images, idx or cifar."""

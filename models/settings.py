@@ -68,7 +68,7 @@ class Settings(BaseSettings):
     """Opens everything: at least 32 letters, digits, `_` and `-`. Without one the API does not start."""
     failures_a_minute: int = Field(30, gt=0)
     """Requests without a valid key that an address may make in a minute; then it gets 429 until the minute is over."""
-    reads_a_minute: int = Field(6_000, gt=0)
+    reads_a_minute: int = Field(60_000, gt=0)
     """Requests that look at something, of one owner; this and the following bind everybody but admins."""
     writes_a_minute: int = Field(600, gt=0)
     """Requests that change something, of one owner: a sweep is one."""

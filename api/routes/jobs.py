@@ -152,6 +152,9 @@ def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
 @router.get("", summary="List jobs", responses=declared())
 def list_jobs(
     service: ServiceNeeded,
+    owner_name: Annotated[
+        str | None, Query(alias="owner", max_length=64, description="For admins, who see everybody's.")
+    ] = None,
     experiment: Annotated[str | None, Query(max_length=200)] = None,
     status: RunStatus | None = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
@@ -163,6 +166,8 @@ def list_jobs(
 ) -> answers.Page[answers.Job]:
     """A page of the jobs that meet every condition. A time without a zone is in UTC."""
     conditions: list[ColumnElement[bool]] = []
+    if owner_name is not None:
+        conditions.append(Job.owner == owner_name)
     if experiment is not None:
         conditions.append(Job.experiment == experiment)
     if status is not None:

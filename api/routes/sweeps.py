@@ -145,6 +145,7 @@ def _summaries(session: Session, sweeps: Sequence[Sweep]) -> list[answers.SweepS
     return [
         answers.SweepSummary(
             id=sweep.id,
+            owner=sweep.owner,
             name=sweep.name,
             grid=sweep.grid,
             created_at=sweep.created_at,
@@ -244,6 +245,7 @@ def _sweep_answer(session: Session, service: Service, sweep: Sweep) -> answers.S
             counts[status] = counts.get(status, 0) + count
     return answers.Sweep(
         id=sweep.id,
+        owner=sweep.owner,
         name=sweep.name,
         grid=sweep.grid,
         created_at=sweep.created_at,

@@ -56,6 +56,7 @@ def submit(
 
 
 def list_jobs(
+    owner: Annotated[str | None, typer.Option(help="Only jobs of this owner: for admins.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Only jobs of this experiment.")] = None,
     status: Annotated[RunStatus | None, typer.Option(help="Only jobs of this status.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only jobs with this tag.")] = None,
@@ -65,7 +66,8 @@ def list_jobs(
     """List jobs, newest first."""
     with client() as service:
         page_size = min(limit, 200)
-        found = list(islice(service.jobs(experiment=experiment, status=status, tag=tag, page_size=page_size), limit))
+        jobs = service.jobs(owner=owner, experiment=experiment, status=status, tag=tag, page_size=page_size)
+        found = list(islice(jobs, limit))
     if as_json:
         print_json(found)
     elif found:
@@ -87,6 +89,7 @@ def show(reference: Reference, as_json: Json = False) -> None:
         ("id", job.id),
         ("experiment", job.experiment),
         ("status", job.status.value),
+        ("owner", job.owner),
         ("submitted", f"{job.created_at:%Y-%m-%d %H:%M:%S %Z}"),
         ("data", f"{_data(job.spec.dataset)}, batches of {job.spec.batch_size}"),
         ("network", job.spec.network.kind),
@@ -198,11 +201,14 @@ def _warn(job: Job) -> None:
 
 def _table_of(jobs: Sequence[Job]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("job", "experiment", "status", "progress", "runs", "submitted"):
+    has_owners = len({job.owner for job in jobs}) > 1
+    headings = ("job", *(["owner"] if has_owners else []), "experiment", "status", "progress", "runs", "submitted")
+    for heading in headings:
         table.add_column(heading, no_wrap=True)
     for job in jobs:
         table.add_row(
             Text(job.name or job.id, style="bold"),
+            *([Text(job.owner)] if has_owners else []),
             Text(job.experiment),
             Text(job.status.value, style=watching.STYLES[job.status]),
             ProgressBar(total=max(1, job.progress.total), completed=job.progress.completed, width=16),

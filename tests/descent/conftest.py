@@ -77,6 +77,7 @@ def make_job(job_id: str = "job_1", **changes: Any) -> dict[str, Any]:
     spec = JobSpec.model_validate({"name": changes.get("name", "adam"), "dataset": "sine", "optimizer": "adam"})
     return {
         "id": job_id,
+        "owner": "admin",
         "name": "adam",
         "experiment": "",
         "tags": [],
@@ -123,6 +124,7 @@ def make_run(run_id: str = "run_1", **changes: Any) -> dict[str, Any]:
 def make_dataset(dataset_id: str = "dataset_1", **changes: Any) -> dict[str, Any]:
     return {
         "id": dataset_id,
+        "owner": "admin",
         "name": "titanic",
         "format": "csv",
         "known": None,

@@ -125,7 +125,14 @@ def test_a_change_of_labels_names_the_version_it_was_made_for(service: Service, 
 
 
 def test_a_sweep_is_a_base_a_grid_and_if_asked_for_the_seeds(service: Service, client: Client) -> None:
-    sweep = {"id": "sweep_1", "name": "rates", "grid": {}, "created_at": "2026-01-02T03:04:05Z", "jobs": []}
+    sweep = {
+        "id": "sweep_1",
+        "owner": "admin",
+        "name": "rates",
+        "grid": {},
+        "created_at": "2026-01-02T03:04:05Z",
+        "jobs": [],
+    }
     service.on("POST", "/v1/sweeps", Answer(202, sweep | {"status": "queued", "runs_by_status": {}}))
     base = {"dataset": "sine", "optimizer": "adam"}
     grid = {"optimizer.learning_rate": [0.1, 0.01]}
@@ -160,7 +167,14 @@ def test_waiting_goes_on_while_a_job_rests(service: Service, client: Client) -> 
 
 @pytest.mark.parametrize("action", ["pause", "resume"])
 def test_jobs_and_sweeps_are_paused_and_resumed(service: Service, client: Client, action: str) -> None:
-    sweep = {"id": "sweep_1", "name": "", "grid": {}, "created_at": "2026-01-02T03:04:05Z", "jobs": []}
+    sweep = {
+        "id": "sweep_1",
+        "owner": "admin",
+        "name": "",
+        "grid": {},
+        "created_at": "2026-01-02T03:04:05Z",
+        "jobs": [],
+    }
     service.on("POST", f"/v1/jobs/job_1/{action}", Answer(202, make_job(status="paused")))
     service.on("POST", f"/v1/sweeps/sweep_1/{action}", Answer(202, sweep | {"status": "paused", "runs_by_status": {}}))
     assert getattr(client, action)("job_1").status == "paused"
