@@ -14,32 +14,33 @@ WORKDIR /var/lib/descent
 FROM base AS build
 WORKDIR /src
 COPY requirements requirements
-# What makes a wheel of the code stays behind in this folder.
-RUN python -m venv /opt/descent && python -m venv /opt/build \
+# What installs and what makes a wheel of the code stays behind in a folder of its own.
+RUN python -m venv --without-pip /opt/descent && python -m venv /opt/build \
     && /opt/build/bin/pip install --require-hashes --requirement requirements/build.txt
+ENV PIP="/opt/build/bin/pip --python /opt/descent/bin/python"
 
 FROM build AS build-api
-RUN pip install --require-hashes --requirement requirements/api.txt
+RUN $PIP install --require-hashes --requirement requirements/api.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY api api
 COPY models models
 COPY migrations migrations
 COPY descent descent
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && pip install --no-deps /wheels/*.whl
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /built . \
+    && $PIP install --no-deps /built/descent-*.whl
 
 FROM build AS build-worker
 # An index that carries builds of torch for the accelerator at hand; the package index's own build fits most. Which one
 # it is decides what it brings along, so torch alone is installed by version, and without a digest.
 ARG PIP_EXTRA_INDEX_URL=""
 COPY constraints.txt ./
-RUN pip install --require-hashes --requirement requirements/worker.txt \
-    && pip install --constraint constraints.txt torch
+RUN $PIP install --require-hashes --requirement requirements/worker.txt \
+    && $PIP install --constraint constraints.txt torch
 COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY models models
-RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && pip install --no-deps /wheels/*.whl
+RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /built . \
+    && $PIP install --no-deps /built/descent-*.whl
 
 FROM base AS api
 COPY --from=build-api /opt/descent /opt/descent

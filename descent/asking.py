@@ -1,10 +1,12 @@
 """How every part of the client asks: one question, or page after page."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from descent.errors import DescentError
 from descent.transport import Parameters, Transport
 from models.answers import Job, Page, Run
 
@@ -20,7 +22,14 @@ class Asking:
 
     def _ask(self, kind: type[Item], method: str, path: str, parameters: Parameters = (), body: Any = None) -> Item:
         answer = self._transport.send(method, path, parameters=parameters, body=body)
-        return kind.model_validate_json(answer.content)
+        try:
+            return kind.model_validate_json(answer.content)
+        except ValidationError as error:
+            place = "/".join(map(str, error.errors()[0]["loc"]))
+            raise DescentError(
+                f"{self._transport.url} answers in words that this client does not know (at {place} of {path}): they "
+                f"are of different versions. This is descent {version('descent')}; the service's stands in its /docs."
+            ) from error
 
     def _pages(self, kind: type[Item], path: str, parameters: Parameters) -> Iterator[Item]:
         after: Parameters = ()

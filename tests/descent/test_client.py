@@ -261,3 +261,9 @@ def test_the_client_brings_no_heavy_library_along() -> None:
     )
     told = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True)
     assert json.loads(told.stdout) == []
+
+
+def test_a_service_of_another_version_is_told_from_a_broken_one(service: Service, client: Client) -> None:
+    service.on("GET", "/v1/jobs/job_1", Answer(body={"id": "job_1", "colour": "red"}))
+    with pytest.raises(DescentError, match="different versions"):
+        client.job("job_1")
