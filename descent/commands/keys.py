@@ -154,7 +154,8 @@ def _events(found: list[Event]) -> Table:
     for heading in ("when (UTC)", "who", "did", "to", "detail"):
         table.add_column(heading, overflow="fold")
     for event in found:
-        detail = ", ".join(f"{name} {value}" for name, value in event.detail.items() if value not in ("", None))
+        told = {name: value for name, value in event.detail.items() if name != "spec_hash" and value not in ("", None)}
+        detail = ", ".join(f"{name} {value}" for name, value in told.items())
         when = f"{event.happened_at:%Y-%m-%d %H:%M:%S}"
         action = event.action.replace("_", " ")
         table.add_row(*map(Text, (when, event.actor, action, event.subject_id, detail)))

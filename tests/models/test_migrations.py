@@ -11,11 +11,14 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import inspect, make_url, select
+from sqlalchemy import delete, inspect, make_url, select, text
+from sqlalchemy.exc import IntegrityError
 
+from models import lifecycle
 from models.database import Database
 from models.settings import settings
-from models.tables import Job, Table
+from models.spec.job import JobSpec
+from models.tables import Dataset, Job, Run, Snapshot, Table
 from tests.models.transactions import submit
 from tests.servers import drop_postgresql_database, postgresql_url
 
@@ -85,6 +88,44 @@ def test_migrations_can_be_taken_back_and_made_again(url: str, alembic: Config) 
     assert columns(url) == {}
     command.upgrade(alembic, "head")
     assert columns(url) == EXPECTED
+
+
+def test_what_was_there_before_there_were_owners_is_the_admins_and_stays(url: str, alembic: Config) -> None:
+    command.upgrade(alembic, "0005")
+    database = Database(make_url(url))
+    spec = JobSpec.model_validate({"dataset": "sine", "optimizer": "adam"}).model_dump_json()
+    rows = {
+        "datasets": "'dataset_1', 'mine', 'csv', '', '{}', 1, 1, '{}', '{}', '2026-01-01'",
+        "jobs": f"'job_1', '', '', '[]', '', 0, '{spec}', 'hash', '2026-01-01', 1, 'dataset_1'",
+        "runs": "'run_1', 'job_1', 0, 0, 'cpu', 0, 'key', 'queued', 0, 0, 0, '2026-01-01', 0, 100",
+        "snapshots": "'run_1', 1, '{}'",
+    }
+    columns = {
+        "datasets": "id, name, format, sha256, options, size, rows, description, preview, created_at",
+        "jobs": "id, name, experiment, tags, notes, priority, spec, spec_hash, created_at, version, dataset_id",
+        "runs": "id, job_id, position, seed, device, priority, cohort_key, status, attempt, crashes, heartbeat, "
+        "queued_at, step, total_steps",
+        "snapshots": "run_id, step, content",
+    }
+    with database.write() as session:
+        for table, values in rows.items():
+            session.execute(text(f"INSERT INTO {table} ({columns[table]}) VALUES ({values})".replace(":", r"\:")))
+    command.upgrade(alembic, "head")
+    with database.of("admin").read() as session:
+        assert session.get_one(Job, "job_1").dataset_id == session.get_one(Dataset, "dataset_1").id
+        assert session.get_one(Run, "run_1").owner == "admin"
+        assert session.get(Snapshot, ("run_1", 1)) is not None
+    with database.of("ada").read() as session:
+        assert session.get(Job, "job_1") is None
+    with database.write() as session:
+        found = lifecycle.claim(session, "worker_1", "cpu", lambda _: 1)
+        assert found is not None, "it is still trained"
+    with pytest.raises(IntegrityError), database.write() as session:
+        session.execute(delete(Dataset))
+    command.downgrade(alembic, "0005")
+    with database.read() as session:
+        assert session.execute(text("SELECT dataset_id FROM jobs")).all() == [("dataset_1",)]
+    database.dispose()
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
