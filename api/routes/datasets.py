@@ -50,7 +50,12 @@ Format = Literal["auto", "csv", "tsv", "parquet", "npy", "npz", "images", "idx",
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {
+                "application/octet-stream": {
+                    "schema": {"type": "string", "format": "binary"},
+                    "example": "hours,passed\n1.5,no\n4,yes\n6,yes\n2,no\n",
+                }
+            },
         }
     },
 )

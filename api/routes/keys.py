@@ -42,7 +42,7 @@ class WantedKey(SpecModel):
 class Rotation(SpecModel):
     """How the secret is exchanged."""
 
-    overlap_seconds: int = Field(0, ge=0, le=MAX_OVERLAP_SECONDS)
+    overlap_seconds: int = Field(0, strict=True, ge=0, le=MAX_OVERLAP_SECONDS)
     """For so long the old secret opens, too, so that whoever uses it can be told the new one."""
 
 
