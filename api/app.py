@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from api import errors
 from api.callers import THE_SERVICE
+from api.dashboard.serve import add_dashboard
 from api.dependencies import Service
 from api.documentation import add_documentation
 from api.gate import Gate
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for room in ROOMS:
         app.include_router(room.router)
     add_documentation(app)
+    add_dashboard(app)
     return app
 
 

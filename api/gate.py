@@ -16,7 +16,7 @@ from api.errors import FORBIDDEN, RATE_LIMITED, UNAUTHENTICATED, Refusal, render
 from models.access import Scope as KeyScope
 from models.settings import Settings
 
-OPEN = re.compile(r"/healthz|/readyz|/docs|/docs/files/.+")
+OPEN = re.compile(r"/|/healthz|/readyz|/docs|/docs/files/.+|/dashboard/.+")
 """What answers without a key: whether the service lives, and pages that hold nothing of anybody's."""
 _FOR_ADMINS = re.compile(r"/v1/(keys|workers|housekeeping)(/.*)?")
 _METRICS = "/metrics"

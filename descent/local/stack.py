@@ -166,7 +166,8 @@ class Stack:
         elsewhere = options.state != DEFAULT_FOLDER
         self._say(
             f"\n[bold green]Descent is ready[/] at [bold]{url}[/]\n\n"
-            f"  Documentation  {url}/docs{f'#key={self._key}' if is_own else ''}\n"
+            f"  Dashboard      {url}/{f'#key={self._key}' if is_own else ''}\n"
+            f"  Documentation  {url}/docs\n"
             f"  Key            {self._state.key_file if is_own else 'that of DESCENT_ADMIN_KEY'}\n"
             f"  Worker         {_count(options.processes, 'process', 'es')} × {_count(threads, 'thread', 's')}\n"
             f"  State          {self._state.folder}\n"

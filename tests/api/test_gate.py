@@ -95,7 +95,6 @@ def test_every_scope_reaches_as_far_as_it_says_on_every_route(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "/"),
         ("GET", "/nothing"),
         ("GET", "/v1"),
         ("GET", "/openapi.json"),
@@ -119,8 +118,12 @@ def test_what_is_no_route_is_closed_too(lasting_api: httpx2.Client, method: str,
         assert stranger.send(request).status_code == 401
 
 
-def test_the_page_of_the_documentation_is_open_and_what_it_shows_is_not(lasting_api: httpx2.Client) -> None:
+def test_pages_are_open_and_what_they_show_is_not(lasting_api: httpx2.Client) -> None:
     with http_client(str(lasting_api.base_url), key=None) as stranger:
+        assert stranger.get("/").status_code == 200
+        assert stranger.get("/dashboard/main.js").status_code == 200
+        assert stranger.get("/dashboard/plotly.min.js").status_code == 200
+        assert stranger.get("/dashboard/serve.py").status_code == 404
         page = stranger.get("/docs")
         assert page.status_code == 200
         assert "paths" not in page.text

@@ -1,0 +1,125 @@
+// Jobs side by side: curves, scores, differences, and whether what is claimed of them is borne out.
+
+import { axis, chart, color, dash, plain, wash } from "./charts.js";
+import { element, fill, wide } from "./elements.js";
+import { ask, download } from "./service.js";
+import { count, figure, spaced } from "./words.js";
+
+const MOST_BANDS = 8;
+const METRICS = ["validation_loss", "train_loss", "validation_accuracy", "train_accuracy", "gradient_norm"];
+const AXES = { step: "step", epoch: "epoch", samples: "training rows seen", seconds: "seconds of training" };
+const FORMATS = { html: "Page", markdown: "Markdown", csv: "CSV" };
+const SUFFIXES = { html: "html", markdown: "md", csv: "csv" };
+
+export async function showCompare(page, signal, query = "") {
+  const asked = new URLSearchParams(query);
+  const found = await ask(`/v1/comparisons?${asked}`, { signal });
+  document.title = "Comparison – Descent";
+  signal.addEventListener("abort", () => { document.title = "Descent"; }, { once: true });
+  const names = new Map(found.jobs.map((job) => [job.id, job.label]));
+  const shown = { log: true, lit: null };
+  const picture = element("div", { class: "chart", role: "img", "aria-label": `Curves of ${spaced(found.metric)}` });
+  const redraw = chart(picture, () => describe(found, shown), signal);
+  const scale = element("button", { "aria-pressed": "true", onclick: () => { shown.log = !shown.log; scale.setAttribute("aria-pressed", String(shown.log)); redraw(); } }, "log scale");
+
+  fill(page,
+    element("div", { class: "title" }, element("h1", {}, asked.get("experiment") || `${count(found.jobs.length)} jobs compared`), Object.entries(FORMATS).map(([format, words]) => element("button", { onclick: () => download(`/v1/comparisons/report?${asked}&format=${format}`, `comparison.${SUFFIXES[format]}`) }, words))),
+    questions(found, asked, names),
+    found.verdict ? element("p", { class: "verdict", data: { verdict: found.verdict } }, `Verdict: ${found.verdict}`) : null,
+    sentences("Claims", found.claims),
+    found.warnings.length ? element("ul", { class: "warnings" }, found.warnings.map((text) => element("li", {}, text))) : null,
+    element("section", {}, element("div", { class: "bar-title" }, element("h2", {}, "Curves"), scale), legend(found, shown, redraw), picture),
+    element("section", {}, element("h2", {}, "Scores"), scores(found, names)),
+    sentences("Differences", found.paired),
+    Object.keys(found.spec_diff).length ? element("section", {}, element("h2", {}, "What differs in the specs"), difference(found, names)) : null);
+  redraw();
+}
+
+// What is asked: each choice is a part of the address, so that a link asks the same.
+function questions(found, asked, names) {
+  const change = (name, value) => {
+    const next = new URLSearchParams(asked);
+    if (value) next.set(name, value);
+    else next.delete(name);
+    location.hash = `#/compare?${next}`;
+  };
+  const pick = (name, words, options, value) => element("label", {}, element("span", {}, words), element("select", { name, onchange: (event) => change(name, event.currentTarget.value) }, options.map(([one, text]) => element("option", { value: one, selected: one === value }, text))));
+  const metrics = METRICS.includes(found.metric) ? METRICS : [found.metric, ...METRICS];
+  const jobs = [...names];
+  const better = element("select", { "aria-label": "The job that is better" }, jobs.map(([id, label]) => element("option", { value: id }, label)));
+  const worse = element("select", { "aria-label": "The job that is worse" }, jobs.map(([id, label], index) => element("option", { value: id, selected: index === 1 }, label)));
+  const claim = element("button", { type: "button", onclick: () => {
+    const next = new URLSearchParams(asked);
+    next.append("claim", `${better.value}<${worse.value}`);
+    if (found.target === null) next.set("score", "last");
+    location.hash = `#/compare?${next}`;
+  } }, "Test it");
+  const target = element("input", { type: "text", inputMode: "decimal", size: 8, value: found.target ?? "", placeholder: "none", onchange: (event) => change("target", event.currentTarget.value) });
+  return element("form", { class: "filters", onsubmit: (event) => event.preventDefault() },
+    pick("metric", "Metric", metrics.map((one) => [one, spaced(one)]), found.metric), pick("x", "Over", Object.entries(AXES), found.x),
+    pick("baseline", "Baseline", jobs, found.baseline), element("label", {}, element("span", {}, "Target"), target),
+    jobs.length > 1 ? element("span", { class: "claim" }, "Claim: ", better, " is better than ", worse, " ", claim) : null);
+}
+
+function sentences(title, found) {
+  const said = found.filter(({ sentence }) => sentence);
+  if (!said.length) return null;
+  return element("section", {}, element("h2", {}, title), element("ul", { class: "sentences" }, said.map(({ sentence }) => element("li", {}, sentence))));
+}
+
+function legend(found, shown, redraw) {
+  return element("p", { class: "legend" }, found.jobs.map((job, index) => {
+    const light = (lit) => () => { shown.lit = lit; redraw(); };
+    const mark = element("i", { class: "swatch" });
+    mark.style.background = color(index);
+    return element("a", { href: `#/jobs/${job.id}`, class: "quiet", onpointerenter: light(index), onpointerleave: light(null), onfocus: light(index), onblur: light(null) }, mark, job.label);
+  }));
+}
+
+function describe(found, shown) {
+  const known = found.curves.flatMap((one) => one.mean).filter((value) => value !== null);
+  const log = shown.log && known.length > 0 && known.every((value) => value > 0);
+  const floor = log ? Math.min(...known) / 3 : -Infinity;
+  const traces = [];
+  const faint = (index) => shown.lit !== null && shown.lit !== index;
+  if (found.jobs.length <= MOST_BANDS || shown.lit !== null) {
+    found.curves.forEach((one, index) => {
+      if (faint(index)) return;
+      const places = one.x.map((_, at) => at).filter((at) => one.lower[at] !== null);
+      const xs = places.map((at) => one.x[at]);
+      traces.push({ x: [...xs, ...xs.toReversed()], y: [...places.map((at) => one.upper[at]), ...places.map((at) => Math.max(one.lower[at], floor)).toReversed()], mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: wash(color(index), 0.15), hoverinfo: "skip" });
+    });
+  }
+  found.curves.forEach((one, index) => {
+    traces.push({
+      x: one.x, y: one.mean, mode: "lines", line: { color: faint(index) ? wash(color(index), 0.2) : color(index), width: 2.2, dash: dash(index) },
+      hovertemplate: `${plain(found.jobs[index].label.slice(0, 40))}: %{y:.4g}<extra></extra>`,
+    });
+  });
+  const shapes = found.target === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: found.target, y1: found.target, line: { dash: "dash", width: 1.3, color: "#888888" } }];
+  return [traces, { shapes, height: 420, hovermode: found.jobs.length > MOST_BANDS ? "closest" : "x unified", xaxis: axis(AXES[found.x], { rangemode: "tozero", tickformat: ",~g", exponentformat: "none" }), yaxis: axis(spaced(found.metric), log ? { type: "log" } : {}) }];
+}
+
+function interval({ mean, lower, upper }) {
+  if (mean === null) return "–";
+  return lower === null || upper === null ? figure(mean) : `${figure(mean)} ± ${figure((upper - lower) / 2, 2)}`;
+}
+
+function scores(found, names) {
+  const timed = found.target !== null;
+  const heads = ["job", ...(timed ? [`steps to ${figure(found.target)}`, "reached"] : []), "last", "best", "runs"];
+  const rows = found.table.map((row, index) => {
+    const mark = element("i", { class: "swatch" });
+    mark.style.background = color(index);
+    const times = row.steps_to_target;
+    const cells = [...(timed ? [times.median_text, `${times.reached} of ${times.runs.length}`] : []), interval(row.last), interval(row.best), count(row.runs.length)];
+    return element("tr", {}, element("th", { scope: "row" }, mark, element("a", { href: `#/jobs/${row.job_id}` }, names.get(row.job_id))), cells.map((text) => element("td", { class: "number" }, text)));
+  });
+  return wide("Scores", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index ? "number" : "" }, words)))), element("tbody", {}, rows)));
+}
+
+function difference(found, names) {
+  const shown = (value) => (value === undefined ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
+  const rows = Object.entries(found.spec_diff).map(([path, values]) => element("tr", {}, element("th", { scope: "row" }, element("code", {}, path)), found.jobs.map(({ id }) => element("td", {}, shown(values[id])))));
+  return wide("Differences of specs", element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "field"), found.jobs.map(({ id }) => element("th", { scope: "col" }, names.get(id))))), element("tbody", {}, rows)));
+}

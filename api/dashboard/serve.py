@@ -1,0 +1,49 @@
+"""The dashboard's files, and the policy under which a browser runs them: nothing comes from elsewhere."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.responses import FileResponse
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive, Scope, Send
+
+_FOLDER = Path(__file__).parent
+_PLOTLY = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
+POLICY = (
+    "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""Plotly writes style rules of its own, so styles may stand in the page; scripts may not."""
+_HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
+
+
+class _Files(StaticFiles):
+    """Files of this folder, but for Python's."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent = {name.lower() for name, _ in message["headers"]}
+                added = ((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
+                message["headers"] = [*message["headers"], *((n, v) for n, v in added if n not in sent)]
+            await send(message)
+
+        await super().__call__(scope, receive, send_with_policy)
+
+    def lookup_path(self, path: str) -> tuple[str, object]:  # type: ignore[override]
+        return ("", None) if path.endswith((".py", ".pyc")) else super().lookup_path(path)
+
+
+def add_dashboard(app: FastAPI) -> None:
+    """Serve the page at `/`, and what it consists of below `/dashboard/`."""
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_FOLDER / "index.html", media_type="text/html", headers=_HEADERS)
+
+    @app.get("/dashboard/plotly.min.js", include_in_schema=False)
+    async def plotly() -> FileResponse:
+        return FileResponse(_PLOTLY, media_type="text/javascript", headers=_HEADERS)
+
+    app.mount("/dashboard", _Files(directory=_FOLDER), name="dashboard")
