@@ -63,6 +63,10 @@ format: $(VENV)/dev ## Put the code in shape
 docs: $(VENV)/dev ## Write the generated pages of docs/ anew
 	@$(BIN)/python docs/generate.py
 
+.PHONY: screenshots
+screenshots: $(VENV)/dev ## Take the pictures of the README anew, from a real service in a browser
+	@$(BIN)/python -m docs.screenshots
+
 .PHONY: labs
 labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what came out
 	@echo "Running nine labs on a private service: about a quarter of an hour on two cores"
@@ -71,12 +75,13 @@ labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what cam
 	@$(BIN)/python docs/generate.py
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients, keys
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients, keys, the dashboard
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.data
 	@$(BIN)/python -m benchmarks.comparison
 	@$(BIN)/python -m benchmarks.hostile
 	@$(BIN)/python -m benchmarks.keys
+	@$(BIN)/python -m benchmarks.dashboard
 
 .PHONY: gpu-check
 gpu-check: $(VENV)/dev ## Check the engine on this machine's CUDA device, and measure it there

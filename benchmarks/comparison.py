@@ -63,7 +63,8 @@ def _segments(run_id: str, draws: np.random.Generator) -> Iterator[MetricSegment
         yield MetricSegment(run_id=run_id, attempt=1, first_number=first, last_number=last, payload=payload)
 
 
-def _fill(database: Database, experiment: str, jobs: int, seeds: int) -> None:
+def fill(database: Database, experiment: str, jobs: int, seeds: int, *, with_points: bool = True) -> None:
+    """Store jobs that have ended, as if they had been trained; without points there is nothing to draw."""
     draws = np.random.default_rng(0)
     for number in range(jobs):
         spec, moment = _spec(experiment, number, seeds), now()
@@ -101,7 +102,8 @@ def _fill(database: Database, experiment: str, jobs: int, seeds: int) -> None:
                 )
                 session.add(run)
                 session.flush()
-                session.add_all(_segments(run.id, draws))
+                if with_points:
+                    session.add_all(_segments(run.id, draws))
 
 
 def _seconds(client: httpx2.Client, question: Mapping[str, Any], etag: str | None = None) -> tuple[float, str]:
@@ -147,7 +149,7 @@ def main() -> None:
     with surroundings() as environment:
         database = Database(Settings(database_url=environment["DESCENT_DATABASE_URL"]).database())
         for experiment, jobs, seeds in (("warm", 1, 2), ("10x10", 10, 10), ("100x1", 100, 1)):
-            _fill(database, experiment, jobs, seeds)
+            fill(database, experiment, jobs, seeds)
         database.dispose()
         rows = [row for jobs, seeds in ((10, 10), (100, 1)) for row in _rows(environment, jobs, seeds)]
     if arguments.json:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any, TypeVar
 
+import httpx2
 from pydantic import BaseModel, ValidationError
 
 from descent.errors import DescentError
@@ -21,13 +22,15 @@ class Asking:
     _transport: Transport
 
     def _ask(self, kind: type[Item], method: str, path: str, parameters: Parameters = (), body: Any = None) -> Item:
-        answer = self._transport.send(method, path, parameters=parameters, body=body)
+        return self._read(kind, self._transport.send(method, path, parameters=parameters, body=body))
+
+    def _read(self, kind: type[Item], answer: httpx2.Response) -> Item:
         try:
             return kind.model_validate_json(answer.content)
         except ValidationError as error:
             place = "/".join(map(str, error.errors()[0]["loc"]))
             raise DescentError(
-                f"{self._transport.url} answers in words that this client does not know (at {place} of {path}): they "
+                f"{self._transport.url} answers in words that this client does not know (at {place} of {answer.request.url.path}): they "
                 f"are of different versions. This is descent {version('descent')}; the service's stands in its /docs."
             ) from error
 

@@ -16,9 +16,11 @@ from descent.commands import (
     keeping,
     keys,
     labs,
+    operations,
     predicting,
     results,
     stack,
+    sweeps,
     testing,
     validating,
 )
@@ -62,11 +64,19 @@ app.command()(jobs.resume)
 app.command()(jobs.extend)
 app.command()(jobs.cancel)
 app.command()(jobs.retry)
+app.command()(jobs.label)
+app.command()(jobs.download)
+app.command()(jobs.delete)
+app.add_typer(sweeps.app, name="sweep")
+app.command("experiments")(operations.list_experiments)
 app.command("components")(components.list_components)
 app.add_typer(datasets.app, name="datasets")
 app.command()(predicting.predict)
 app.add_typer(keys.app, name="keys")
 app.command("events")(keys.events)
+app.command()(operations.queue)
+app.command()(operations.workers)
+app.command()(operations.doctor)
 app.command("gc")(keeping.collect_garbage)
 app.command()(stack.up)
 app.command()(stack.demo)

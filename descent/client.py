@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, overload
 
+import httpx2
+
 from descent.access import Access
 from descent.asking import PAGE_SIZE, given, id_of
 from descent.comparison import Comparison, Question, as_parameters
@@ -33,6 +35,7 @@ from models.answers import (
     Run,
     Snapshot,
     Sweep,
+    SweepSummary,
     Worker,
 )
 from models.claims import Claim, Judgement
@@ -275,6 +278,10 @@ class Client(Uploading, Measuring, Keeping, Access):
             body["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
         return self._ask(Sweep, "POST", "/v1/sweeps", body=body)
 
+    def sweeps(self, *, page_size: int = PAGE_SIZE) -> Iterator[SweepSummary]:
+        """Walk through the sweeps, newest first; their jobs are counted, not told."""
+        return self._pages(SweepSummary, "/v1/sweeps", given(limit=str(page_size)))
+
     def sweep(self, sweep_id: str) -> Sweep:
         return self._ask(Sweep, "GET", f"/v1/sweeps/{sweep_id}")
 
@@ -345,7 +352,8 @@ class Client(Uploading, Measuring, Keeping, Access):
 
     def readiness(self) -> Readiness:
         """Which of the parts that the service stands on answer."""
-        return self._ask(Readiness, "GET", "/readyz")
+        answer = self._transport.send("GET", "/readyz", answers=[httpx2.codes.SERVICE_UNAVAILABLE])
+        return self._read(Readiness, answer)
 
 
 def _plain(spec: Spec) -> dict[str, Any]:

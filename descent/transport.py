@@ -3,7 +3,7 @@
 import random
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -67,8 +67,9 @@ class Transport:
         content: bytes | FileContent | None = None,
         headers: Mapping[str, str] | None = None,
         read_seconds: float = READ_SECONDS,
+        answers: Collection[int] = (),
     ) -> httpx2.Response:
-        """Return the answer to a request that succeeded.
+        """Return the answer to a request that succeeded, or whose status is one of `answers`.
 
         Its body is `body` as JSON, or `content` as it is; an answer may take `read_seconds`.
 
@@ -91,7 +92,7 @@ class Transport:
                 if time.monotonic() + pause > deadline:
                     raise self._failure(error, content, read_seconds) from error
             else:
-                if answer.is_success:
+                if answer.is_success or answer.status_code in answers:
                     return answer
                 asked = _retry_after(answer, pause)
                 if answer.status_code not in _COME_BACK_LATER or time.monotonic() + asked > deadline:

@@ -1,4 +1,4 @@
-"""Commands about single jobs: submit, list, show, watch, pause, resume, extend, cancel, retry."""
+"""Commands about single jobs, from handing in to deleting."""
 
 from collections.abc import Sequence
 from itertools import islice
@@ -14,7 +14,7 @@ from rich.text import Text
 from descent import documents, watching
 from descent.client import Client
 from descent.console import INTERRUPTED, Json, err, out, print_json
-from descent.references import find_job
+from descent.references import find_job, find_run
 from models.answers import Job, MetricSummary, Run
 from models.metrics import DEFAULT_METRIC
 from models.spec.datasets import Dataset
@@ -71,7 +71,7 @@ def list_jobs(
     if as_json:
         print_json(found)
     elif found:
-        out.print(_table_of(found))
+        out.print(table_of(found))
     else:
         out.print("No jobs.")
 
@@ -170,6 +170,59 @@ def retry(reference: Reference, as_json: Json = False) -> None:
         _report(service.retry(find_job(service, reference)), as_json)
 
 
+def label(
+    reference: Reference,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="In place of its tags; once for each.")] = None,
+    notes: Annotated[str | None, typer.Option(help="In place of its notes.")] = None,
+    priority: Annotated[int | None, typer.Option(min=-100, max=100, help="Among your own waiting runs.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a job's name, tags, notes or priority; none of it touches what is trained."""
+    if (name, tags, notes, priority) == (None, None, None, None):
+        raise typer.BadParameter("say what is to change: --name, --tag, --notes or --priority")
+    with client() as service:
+        job = find_job(service, reference)
+        _report(service.update(job, name=name, tags=tags, notes=notes, priority=priority), as_json)
+
+
+def delete(
+    reference: Reference,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete an ended job with its runs, histories and weights."""
+    with client() as service:
+        job = find_job(service, reference)
+        called = job.name or job.id
+        if not yes:
+            typer.confirm(f"Delete {called} with its histories and weights? It cannot be undone", abort=True, err=True)
+        service.delete(job)
+    if as_json:
+        print_json({"id": job.id, "name": job.name, "deleted": True})
+    else:
+        out.print(f"{called} is deleted.", highlight=False, markup=False)
+
+
+def download(
+    reference: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, or a job of which one run has succeeded.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to; a name of its own by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Save the trained weights of a run as a safetensors file."""
+    with client() as service:
+        run = find_run(service, reference)
+        path = service.weights(run, output or Path(f"{run.id}.safetensors"))
+    if as_json:
+        print_json({"run_id": run.id, "path": str(path), "size": path.stat().st_size})
+    else:
+        out.print(f"{path}: {path.stat().st_size:,} bytes", highlight=False, markup=False)
+
+
 def _watch(service: Client, jobs: Sequence[Job], as_json: bool) -> None:
     try:
         ended = watching.watch(service, jobs, err if as_json else out)
@@ -199,7 +252,8 @@ def _warn(job: Job) -> None:
         err.print(warning, style="yellow", markup=False, highlight=False)
 
 
-def _table_of(jobs: Sequence[Job]) -> Table:
+def table_of(jobs: Sequence[Job]) -> Table:
+    """One row per job."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     has_owners = len({job.owner for job in jobs}) > 1
     headings = ("job", *(["owner"] if has_owners else []), "experiment", "status", "progress", "runs", "submitted")
