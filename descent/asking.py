@@ -29,9 +29,10 @@ class Asking:
             return kind.model_validate_json(answer.content)
         except ValidationError as error:
             place = "/".join(map(str, error.errors()[0]["loc"]))
+            where = f"at {place} of {answer.request.url.path}"
             raise DescentError(
-                f"{self._transport.url} answers in words that this client does not know (at {place} of {answer.request.url.path}): they "
-                f"are of different versions. This is descent {version('descent')}; the service's stands in its /docs."
+                f"{self._transport.url} answers in words that this client does not know ({where}): they are of "
+                f"different versions. This is descent {version('descent')}; the service's stands in its /docs."
             ) from error
 
     def _pages(self, kind: type[Item], path: str, parameters: Parameters) -> Iterator[Item]:

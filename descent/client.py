@@ -1,6 +1,7 @@
 """The client: what the service offers, as methods."""
 
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -67,6 +68,11 @@ class Client(Uploading, Measuring, Keeping, Access):
 
         Without a `key` take DESCENT_KEY, or else that of the service that `descent up` started in this folder.
         """
+        if "IPython" in sys.modules:
+            # A notebook: only there is it worth its import.
+            from descent.notebook import register
+
+            register()
         chosen = url or os.environ.get("DESCENT_URL") or running_url() or DEFAULT_URL
         self._transport = Transport(chosen, key or os.environ.get("DESCENT_KEY") or key_of(chosen), patience_seconds)
 

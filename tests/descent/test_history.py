@@ -1,6 +1,10 @@
+import sys
+
+import numpy as np
 import pytest
 
 from descent import Client
+from descent.errors import DescentError
 from descent.history import History, Series
 from models.answers import MetricsPage
 from tests.descent.conftest import Answer, Request, Service, make_metrics
@@ -77,3 +81,45 @@ def test_the_history_of_a_run_is_read_to_where_it_stands(service: Service, clien
     service.on("GET", METRICS, page)
     assert client.history("run_1")["train_loss"] == Series([1, 2], [2.0, 1.0])
     assert all("wait" not in dict(request.parameters) for request in service.requests)
+
+
+# ── as others keep tables ────────────────────────────────────────────────────────────────────────
+
+
+def recorded() -> History:
+    history = History()
+    history.take(
+        MetricsPage.model_validate(
+            make_metrics("1-0", train_loss={1: 0.5, 2: 0.25, 4: None}, validation_loss={2: 0.75})
+        )
+    )
+    return history
+
+
+def test_a_history_becomes_arrays_with_nan_for_what_was_not_finite() -> None:
+    steps, values = recorded().to_numpy()["train_loss"]
+    assert [steps.dtype.name, values.dtype.name] == ["int64", "float64"]
+    np.testing.assert_array_equal(steps, [1, 2, 4])
+    np.testing.assert_array_equal(values, [0.5, 0.25, np.nan])
+
+
+def test_a_history_becomes_a_table_of_pandas_with_a_row_a_step() -> None:
+    table = recorded().to_pandas()
+    assert list(table.index) == [1, 2, 4]
+    assert table.index.name == "step"
+    np.testing.assert_array_equal(table["train_loss"], [0.5, 0.25, np.nan])
+    np.testing.assert_array_equal(table["validation_loss"], [np.nan, 0.75, np.nan])
+    assert History().to_pandas().empty
+
+
+def test_a_history_becomes_a_table_of_polars_with_nulls() -> None:
+    table = recorded().to_polars()
+    assert table.columns == ["step", "train_loss", "validation_loss"]
+    assert table.rows() == [(1, 0.5, None), (2, 0.25, 0.75), (4, None, None)]
+    assert History().to_polars().columns == ["step"]
+
+
+def test_a_library_that_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(DescentError, match="pip install polars"):
+        recorded().to_polars()
