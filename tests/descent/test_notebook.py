@@ -49,8 +49,8 @@ def test_ipython_itself_shows_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = InteractiveShell.instance()
     try:
         register()
-        assert shell.display_formatter is not None
-        shown, _ = shell.display_formatter.format(Job.model_validate(make_job()))
+        formatter: Any = shell.display_formatter
+        shown, _ = formatter.format(Job.model_validate(make_job()))
         assert "<progress" in shown["text/html"]
     finally:
         InteractiveShell.clear_instance()
