@@ -67,7 +67,7 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=chromium, args=QUIET)
             for name, address, seen in (
                 (f"{JOBS:,} jobs, listed", "#/jobs", ".jobs tbody tr"),
-                ("100 runs × 10,000 points, compared", "#/compare?experiment=wide", ".scatterlayer path"),
+                ("100 runs × 10,000 points, compared", "#/compare?experiment=wide", "canvas[data-curves]"),
                 ("a form for a job", "#/submit", ".beside dd"),
             ):
                 found = [measure(browser, str(client.base_url), address, seen) for _ in range(REPETITIONS)]

@@ -51,7 +51,7 @@ def take(page: Page, url: str, running: str) -> None:
         page.get_by_label(f"Choose {name}").check()
     page.screenshot(path=FOLDER / "jobs.png", clip={"x": 0, "y": 0, "width": 1180, "height": 600})
     page.goto(f"{url}/#/compare?experiment=optimizers&target=0.02&claim=adam<momentum&claim=momentum<sgd")
-    page.locator(".scatterlayer path").first.wait_for()
+    page.locator("canvas[data-curves]").first.wait_for()
     page.wait_for_timeout(1_000)
     page.screenshot(path=FOLDER / "compare.png", full_page=True, clip={"x": 0, "y": 0, "width": 1180, "height": 1180})
     page.goto(f"{url}/#/submit?from={running}")

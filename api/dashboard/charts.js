@@ -1,4 +1,4 @@
-// Plotly, fetched when the first chart is drawn, in the colors of the style sheet.
+// Pictures by Plotly, fetched for the first of them, and the colors that all charts share.
 
 let loading = null;
 let look = null;
@@ -29,20 +29,16 @@ dark.addEventListener("change", () => { readLook(); redrawn.forEach((draw) => dr
 
 export const palette = () => { if (!look) readLook(); return look; };
 export const color = (index) => palette().colors[index % 7];
-export const dash = (index) => ["solid", "dash", "dot", "dashdot"][Math.floor(index / 7) % 4];
 
 export function wash(hex, opacity) {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   return `rgba(${red},${green},${blue},${opacity})`;
 }
 
-// Plotly reads a little markup in text: a name is never more than a name.
-export const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-
 export function axis(title, more = {}) {
   const { soft, grid, line } = palette();
   return {
-    title: { text: plain(title), font: { size: 12.5, color: soft }, standoff: 8 }, gridcolor: grid, linecolor: line, zeroline: false,
+    title: { text: title, font: { size: 12.5, color: soft }, standoff: 8 }, gridcolor: grid, linecolor: line, zeroline: false,
     automargin: true, tickfont: { size: 12, color: soft }, exponentformat: "power", ...more,
   };
 }

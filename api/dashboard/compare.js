@@ -1,7 +1,8 @@
 // Jobs side by side: curves, scores, differences, and whether what is claimed of them is borne out.
 
-import { axis, chart, color, dash, plain, wash } from "./charts.js";
+import { color, wash } from "./charts.js";
 import { element, fill, wide } from "./elements.js";
+import { DASHES, lines } from "./lines.js";
 import { ask, download } from "./service.js";
 import { count, figure, spaced } from "./words.js";
 
@@ -19,7 +20,7 @@ export async function showCompare(page, signal, query = "") {
   const names = new Map(found.jobs.map((job) => [job.id, job.label]));
   const shown = { log: true, lit: null };
   const picture = element("div", { class: "chart", role: "img", "aria-label": `Curves of ${spaced(found.metric)}` });
-  const redraw = chart(picture, () => describe(found, shown), signal);
+  const redraw = lines(picture, () => describe(found, shown), signal, 420);
   const scale = element("button", { "aria-pressed": "true", onclick: () => { shown.log = !shown.log; scale.setAttribute("aria-pressed", String(shown.log)); redraw(); } }, "log scale");
 
   fill(page,
@@ -77,27 +78,16 @@ function legend(found, shown, redraw) {
 }
 
 function describe(found, shown) {
-  const known = found.curves.flatMap((one) => one.mean).filter((value) => value !== null);
-  const log = shown.log && known.length > 0 && known.every((value) => value > 0);
-  const floor = log ? Math.min(...known) / 3 : -Infinity;
-  const traces = [];
-  const faint = (index) => shown.lit !== null && shown.lit !== index;
-  if (found.jobs.length <= MOST_BANDS || shown.lit !== null) {
-    found.curves.forEach((one, index) => {
-      if (faint(index)) return;
-      const places = one.x.map((_, at) => at).filter((at) => one.lower[at] !== null);
-      const xs = places.map((at) => one.x[at]);
-      traces.push({ x: [...xs, ...xs.toReversed()], y: [...places.map((at) => one.upper[at]), ...places.map((at) => Math.max(one.lower[at], floor)).toReversed()], mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: wash(color(index), 0.15), hoverinfo: "skip" });
-    });
-  }
-  found.curves.forEach((one, index) => {
-    traces.push({
-      x: one.x, y: one.mean, mode: "lines", line: { color: faint(index) ? wash(color(index), 0.2) : color(index), width: 2.2, dash: dash(index) },
-      hovertemplate: `${plain(found.jobs[index].label.slice(0, 40))}: %{y:.4g}<extra></extra>`,
-    });
+  const isFaint = (index) => shown.lit !== null && shown.lit !== index;
+  const curves = found.curves.map((one, index) => {
+    const hasBand = shown.lit === index || (shown.lit === null && found.jobs.length <= MOST_BANDS);
+    return {
+      name: found.jobs[index].label, x: one.x, y: one.mean, color: isFaint(index) ? wash(color(index), 0.2) : color(index), dash: DASHES[Math.floor(index / 7) % DASHES.length],
+      ...(hasBand ? { lower: one.lower, upper: one.upper } : {}),
+    };
   });
-  const shapes = found.target === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: found.target, y1: found.target, line: { dash: "dash", width: 1.3, color: "#888888" } }];
-  return [traces, { shapes, height: 420, hovermode: found.jobs.length > MOST_BANDS ? "closest" : "x unified", xaxis: axis(AXES[found.x], { rangemode: "tozero", tickformat: ",~g", exponentformat: "none" }), yaxis: axis(spaced(found.metric), log ? { type: "log" } : {}) }];
+  const log = shown.log && curves.every(({ y }) => y.every((value) => value === null || value > 0));
+  return { curves, xTitle: AXES[found.x], yTitle: spaced(found.metric), log, marks: found.target === null ? [] : [found.target] };
 }
 
 function interval({ mean, lower, upper }) {

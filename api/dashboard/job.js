@@ -1,7 +1,8 @@
 // One job as it trains: curves, predictions as they form, what ails it, what was done to it, and what can be done.
 
-import { axis, chart, color, palette, plain, wash } from "./charts.js";
+import { color } from "./charts.js";
 import { code, element, fill, say, wide } from "./elements.js";
+import { lines } from "./lines.js";
 import { ask, download, follow, repeat } from "./service.js";
 import { showSnapshots } from "./snapshots.js";
 import { badge, bar, setBadge } from "./status.js";
@@ -139,7 +140,7 @@ function drawCurves(job, signal) {
   const scale = element("button", { "aria-pressed": "true", onclick: () => { state.log = !state.log; scale.setAttribute("aria-pressed", String(state.log)); redraw(); } }, "log scale");
   const legend = element("p", { class: "legend" });
   const made = element("section", {}, element("div", { class: "bar-title" }, element("h2", {}, "Curves"), choices, scale), legend, target);
-  const redraw = chart(target, describe, signal);
+  const redraw = lines(target, describe, signal);
 
   function offer() {
     const names = new Set([...Object.keys(state.series), ...[...state.live.values()].flatMap((one) => Object.keys(one.series))]);
@@ -156,32 +157,25 @@ function drawCurves(job, signal) {
 
   function describe() {
     const names = drawn();
-    const traces = [];
-    const many = job.spec.seeds.length > 1 || state.live.size > 1;
+    const hasMean = names.some((name) => meanOf(name));
+    const curves = [];
     names.forEach((name, index) => {
-      const mean = state.metric === "gap" ? gapOf(state.series) : state.series[name];
-      if (mean) traces.push(...band(mean, color(index)));
+      const mean = meanOf(name);
       for (const [seed, run] of state.live) {
         const one = state.metric === "gap" ? gapOf(run.series) : run.series[name];
-        if (one) traces.push({ x: one.step, y: one.value ?? one.mean, mode: "lines", line: { color: many && mean ? wash(color(index), 0.35) : color(index), width: many ? 1 : 2 }, hovertemplate: `seed ${seed}: %{y:.4g}<extra></extra>`, hoverinfo: many && mean ? "skip" : "all" });
+        if (!one) continue;
+        const faint = hasMean && (job.spec.seeds.length > 1 || state.live.size > 1);
+        curves.push({ name: `${spaced(name)}, seed ${seed}`, x: one.step, y: one.value ?? one.mean, color: color(index), width: faint ? 0.7 : 1.6 });
       }
-      if (mean) traces.push({ x: mean.step, y: mean.mean, mode: "lines", line: { color: color(index), width: 2.2 }, hovertemplate: `${plain(spaced(name))}: %{y:.4g}<extra></extra>` });
+      if (mean) curves.push({ name: spaced(name), x: mean.step, y: mean.mean, lower: mean.lower, upper: mean.upper, color: color(index) });
     });
     fill(legend, names.length > 1 ? names.map((name, index) => element("span", {}, swatch(index), spaced(name))) : null);
-    const known = traces.flatMap((trace) => trace.y).filter((value) => value !== null);
-    const log = state.log && state.metric !== "gap" && known.every((value) => value > 0);
-    const title = state.metric === "losses" ? "loss" : spaced(state.metric);
-    return [traces, { xaxis: axis("step", { rangemode: "tozero", tickformat: ",~g", exponentformat: "none" }), yaxis: axis(title, log ? { type: "log" } : {}), height: 360 }];
+    const log = state.log && state.metric !== "gap" && curves.every(({ y }) => y.every((value) => value === null || value > 0));
+    return { curves, xTitle: "step", yTitle: state.metric === "losses" ? "loss" : spaced(state.metric), log };
   }
 
-  function band(mean, hue) {
-    const places = mean.step.map((_, at) => at).filter((at) => mean.lower?.[at] !== null && mean.lower?.[at] !== undefined);
-    if (places.length < 2) return [];
-    const low = state.log ? Math.min(...mean.mean.filter((value) => value > 0)) / 3 : -Infinity;
-    const xs = places.map((at) => mean.step[at]);
-    const upper = places.map((at) => mean.upper[at]);
-    const lower = places.map((at) => Math.max(mean.lower[at], low));
-    return [{ x: [...xs, ...xs.toReversed()], y: [...upper, ...lower.toReversed()], mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: wash(hue, 0.16), hoverinfo: "skip" }];
+  function meanOf(name) {
+    return state.metric === "gap" ? gapOf(state.series) : state.series[name];
   }
 
   async function bands() {
@@ -226,7 +220,7 @@ function drawCurves(job, signal) {
 
 function swatch(index) {
   const made = element("i", { class: "swatch" });
-  made.style.background = palette().colors[index % 7];
+  made.style.background = color(index);
   return made;
 }
 
