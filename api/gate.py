@@ -22,7 +22,6 @@ _FOR_ADMINS = re.compile(r"/v1/(keys|workers|housekeeping)(/.*)?")
 _METRICS = "/metrics"
 _LOOKS = frozenset({"/v1/jobs/validate", "/v1/verdicts"})
 """What is asked by POST, as it takes a body, and changes nothing."""
-_NAMED = re.compile(r"/v1/(job|run|sweep|dataset)s/((?:job|run|sweep|dataset)_[0-9a-f]+)(?:/|$)")
 _BEARER = re.compile(r"Bearer +(\S{1,200})", re.IGNORECASE)
 
 _HANG_UP = {"Connection": "close"}
@@ -54,7 +53,7 @@ class Gate:
             await render(Request(scope), refusal)(scope, receive, send)
             return
         scope["state"]["caller"] = caller.within(scope["state"]["request_id"])
-        with structlog.contextvars.bound_contextvars(owner=caller.owner, key_id=caller.key_id, **_named(scope["path"])):
+        with structlog.contextvars.bound_contextvars(owner=caller.owner, key_id=caller.key_id):
             await self._app(scope, receive, send)
 
     async def _caller(self, service: Service, scope: Scope) -> Caller:
@@ -90,12 +89,6 @@ class Gate:
             what = "change" if writes else "look at"
             detail = f"an owner may {what} something {most:,} times a minute: wait {seconds} s"
             raise Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(seconds), **_HANG_UP})
-
-
-def _named(path: str) -> dict[str, str]:
-    """What a path names, for the log: `run_id` and the like."""
-    match = _NAMED.match(path)
-    return {f"{match[1]}_id": match[2]} if match else {}
 
 
 def demanded(method: str, path: str) -> KeyScope:

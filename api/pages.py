@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import Query
 from sqlalchemy import Select, literal, tuple_
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.errors import invalid
 from models.answers import Page
@@ -60,23 +60,33 @@ def decode(after: str) -> Key:
         raise invalid("?after", "not_a_cursor", "send back a next_after that this server gave") from None
 
 
-def following(
+def listed(
+    session: Session,
     statement: Select[*tuple[Any, ...]],
     moment: InstrumentedAttribute[datetime],
     name: InstrumentedAttribute[str],
     *,
     after: str,
-    newest_first: bool,
     limit: int,
-) -> Select[*tuple[Any, ...]]:
-    """The statement, ordered and cut to one row more than the page after the cursor holds."""
+    items: Callable[[Sequence[Any]], list[Item]],
+    sort: PageSort = "newest",
+) -> Page[Item]:
+    """The page after a cursor, of the rows that a statement finds, by age.
+
+    Raises:
+        Refusal: if this server did not write the cursor.
+
+    """
+    is_newest_first = sort == "newest"
     if after:
-        key = decode(after)
-        place = tuple_(literal(key.moment, Instant()), literal(key.name))
+        place = decode(after)
+        known = tuple_(literal(place.moment, Instant()), literal(place.name))
         row = tuple_(moment, name)
-        statement = statement.where(row < place if newest_first else row > place)
-    order = (moment.desc(), name.desc()) if newest_first else (moment, name)
-    return statement.order_by(*order).limit(limit + 1)
+        statement = statement.where(row < known if is_newest_first else row > known)
+    order = (moment.desc(), name.desc()) if is_newest_first else (moment, name)
+    # One row more than the page holds tells whether there are more.
+    rows = session.scalars(statement.order_by(*order).limit(limit + 1)).all()
+    return page(rows, limit, key=lambda row: Key(getattr(row, moment.key), getattr(row, name.key)), items=items)
 
 
 def page(

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import render
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_NAMED = re.compile(r"/v1/(job|run|sweep|dataset)s/((?:job|run|sweep|dataset)_[0-9a-f]+)(?:/|$)")
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -67,7 +68,7 @@ class RequestContext:
                     headers.setdefault(name, value)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id, **_named(scope["path"])):
             try:
                 await self._app(scope, receive, send_with_headers)
             except Exception as error:
@@ -82,6 +83,12 @@ class RequestContext:
                     if caller := scope["state"].get("caller"):
                         about |= {"owner": caller.owner, "key_id": caller.key_id}
                     log.info("request", **about, seconds=round(seconds, 4))
+
+
+def _named(path: str) -> dict[str, str]:
+    """What a path names, for every line of the log: `run_id` and the like."""
+    match = _NAMED.match(path)
+    return {f"{match[1]}_id": match[2]} if match else {}
 
 
 def _request_id(scope: Scope) -> str:

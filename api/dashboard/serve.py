@@ -2,11 +2,11 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Message, Receive, Scope, Send
 
 _FOLDER = Path(__file__).parent
 _PLOTLY = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
@@ -21,15 +21,10 @@ _HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
 class _Files(StaticFiles):
     """Files of this folder, but for Python's."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent = {name.lower() for name, _ in message["headers"]}
-                added = ((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
-                message["headers"] = [*message["headers"], *((n, v) for n, v in added if n not in sent)]
-            await send(message)
-
-        await super().__call__(scope, receive, send_with_policy)
+    def file_response(self, *arguments: Any, **more: Any) -> Response:
+        answer = super().file_response(*arguments, **more)
+        answer.headers.update(_HEADERS)
+        return answer
 
     def lookup_path(self, path: str) -> tuple[str, object]:  # type: ignore[override]
         return ("", None) if path.endswith((".py", ".pyc")) else super().lookup_path(path)

@@ -22,7 +22,7 @@ from api.errors import (
     declared,
     invalid,
 )
-from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
+from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.parsing import Options
 from api.quotas import demand_room_in_storage
 from models import answers
@@ -126,14 +126,15 @@ def list_datasets(
     service: ServiceNeeded, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.DatasetSummary]:
     """A page of the data sets that were uploaded. Those that come with Descent are among the components."""
-    statement = following(
-        select(Dataset), Dataset.created_at, Dataset.id, after=after, newest_first=sort == "newest", limit=limit
-    )
     with service.database.read() as session:
-        return page(
-            session.scalars(statement).all(),
-            limit,
-            key=lambda dataset: Key(dataset.created_at, dataset.id),
+        return listed(
+            session,
+            select(Dataset),
+            Dataset.created_at,
+            Dataset.id,
+            after=after,
+            limit=limit,
+            sort=sort,
             items=lambda datasets: [_summary(dataset) for dataset in datasets],
         )
 

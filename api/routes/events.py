@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, select
 
 from api.dependencies import Service, ServiceNeeded
 from api.errors import NOT_FOUND, Refusal, declared
-from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
+from api.pages import PageAfter, PageLimit, PageSort, listed
 from models import answers
 from models.access import Event as EventAnswer
 from models.tables import Event, Job
@@ -46,18 +46,14 @@ def list_events(
 def _page(
     service: Service, conditions: list[ColumnElement[bool]], sort: PageSort, limit: int, after: str
 ) -> answers.Page[EventAnswer]:
-    statement = following(
-        select(Event).where(*conditions),
-        Event.happened_at,
-        Event.id,
-        after=after,
-        newest_first=sort == "newest",
-        limit=limit,
-    )
     with service.database.read() as session:
-        return page(
-            session.scalars(statement).all(),
-            limit,
-            key=lambda event: Key(event.happened_at, event.id),
+        return listed(
+            session,
+            select(Event).where(*conditions),
+            Event.happened_at,
+            Event.id,
+            after=after,
+            limit=limit,
+            sort=sort,
             items=lambda events: [EventAnswer.model_validate(event, from_attributes=True) for event in events],
         )

@@ -25,7 +25,7 @@ from api.errors import (
 from api.job_answers import device_warnings, job_answers, live_devices, run_answers
 from api.limits import JsonRoute
 from api.moments import Moment
-from api.pages import Key, PageAfter, PageLimit, PageSort, following, page, single_page
+from api.pages import PageAfter, PageLimit, PageSort, listed, single_page
 from api.planning import Catalogue, checked_plan
 from api.quotas import demand_room_in_queue
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
@@ -178,19 +178,15 @@ def list_jobs(
         conditions.append(Job.created_at > created_after)
     if tag is not None:
         conditions.append(_has_tag(tag, is_sqlite=service.database.is_sqlite))
-    statement = following(
-        select(Job).where(*conditions),
-        Job.created_at,
-        Job.id,
-        after=after,
-        newest_first=sort == "newest",
-        limit=limit,
-    )
     with service.database.read() as session:
-        return page(
-            session.scalars(statement).all(),
-            limit,
-            key=lambda job: Key(job.created_at, job.id),
+        return listed(
+            session,
+            select(Job).where(*conditions),
+            Job.created_at,
+            Job.id,
+            after=after,
+            limit=limit,
+            sort=sort,
             items=lambda jobs: job_answers(session, service.settings, jobs),
         )
 

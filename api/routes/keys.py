@@ -13,8 +13,7 @@ from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
 from api.limits import JsonRoute
 from api.moments import Moment
-from api.pages import Key as Place
-from api.pages import PageAfter, PageLimit, PageSort, following, page
+from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.secrets import digest_of, new_key, new_key_id
 from models import access, answers
 from models.access import NewKey, OwnerName, Scope
@@ -83,14 +82,15 @@ def list_keys(
 ) -> answers.Page[access.Key]:
     """A page of the keys, revoked and expired ones too; never their secrets."""
     conditions = [] if owner is None else [Key.owner == owner]
-    statement = following(
-        select(Key).where(*conditions), Key.created_at, Key.id, after=after, newest_first=sort == "newest", limit=limit
-    )
     with service.database.read() as session:
-        return page(
-            session.scalars(statement).all(),
-            limit,
-            key=lambda row: Place(row.created_at, row.id),
+        return listed(
+            session,
+            select(Key).where(*conditions),
+            Key.created_at,
+            Key.id,
+            after=after,
+            limit=limit,
+            sort=sort,
             items=lambda rows: [_answer(row) for row in rows],
         )
 

@@ -15,7 +15,7 @@ from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, OVER_QUO
 from api.grids import expand
 from api.job_answers import job_answers
 from api.limits import JsonRoute
-from api.pages import Key, PageAfter, PageLimit, PageSort, following, page
+from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.planning import Catalogue, Planned, checked_plan
 from api.quotas import demand_room_in_queue
 from api.responses import Effect, IdempotencyKey, answer_once
@@ -116,14 +116,15 @@ def list_sweeps(
     service: ServiceNeeded, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.SweepSummary]:
     """A page of sweeps; their jobs are counted, not told."""
-    statement = following(
-        select(Sweep), Sweep.created_at, Sweep.id, after=after, newest_first=sort == "newest", limit=limit
-    )
     with service.database.read() as session:
-        return page(
-            session.scalars(statement).all(),
-            limit,
-            key=lambda sweep: Key(sweep.created_at, sweep.id),
+        return listed(
+            session,
+            select(Sweep),
+            Sweep.created_at,
+            Sweep.id,
+            after=after,
+            limit=limit,
+            sort=sort,
             items=lambda sweeps: _summaries(session, sweeps),
         )
 

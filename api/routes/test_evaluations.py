@@ -15,7 +15,7 @@ from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
 from api.limits import JsonRoute
 from api.measurements import test_evaluations
-from api.pages import Key, PageAfter, PageLimit, following, page
+from api.pages import PageAfter, PageLimit, listed
 from api.results.collect import measure_of, over_seeds
 from api.results.sealed import ensemble_score
 from api.results.stored import Stored, content, read_by_seed, stored
@@ -96,14 +96,14 @@ def list_looks(
     service: ServiceNeeded, limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.TestEvaluation]:
     """Who looked at which job's sealed rows, newest first; looks at jobs that were deleted, too."""
-    statement = following(
-        select(TestLook), TestLook.opened_at, TestLook.id, after=after, newest_first=True, limit=limit
-    )
     with service.database.read() as session:
-        return page(
-            session.scalars(statement).all(),
-            limit,
-            key=lambda look: Key(look.opened_at, look.id),
+        return listed(
+            session,
+            select(TestLook),
+            TestLook.opened_at,
+            TestLook.id,
+            after=after,
+            limit=limit,
             items=lambda looks: test_evaluations(session, looks),
         )
 

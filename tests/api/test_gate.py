@@ -121,6 +121,8 @@ def test_what_is_no_route_is_closed_too(lasting_api: httpx2.Client, method: str,
 def test_pages_are_open_and_what_they_show_is_not(lasting_api: httpx2.Client) -> None:
     with http_client(str(lasting_api.base_url), key=None) as stranger:
         assert stranger.get("/").status_code == 200
+        for path in ("/", "/dashboard/main.js", "/dashboard/plotly.min.js"):
+            assert "script-src 'self';" in stranger.get(path).headers["Content-Security-Policy"]
         assert stranger.get("/dashboard/main.js").status_code == 200
         assert stranger.get("/dashboard/plotly.min.js").status_code == 200
         assert stranger.get("/dashboard/serve.py").status_code == 404

@@ -1,5 +1,7 @@
 """What one owner may have: requests a minute, waiting runs, bytes, streams; counted together wherever they ask."""
 
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -176,3 +178,37 @@ def _run_of(client: httpx2.Client) -> str:
     job = client.post("/v1/jobs", json=spec()).json()["id"]
     run_id: str = client.get(f"/v1/jobs/{job}/runs").json()["data"][0]["id"]
     return run_id
+
+
+def test_a_reader_who_stops_reading_loses_the_stream_and_its_place(
+    settings_on_sqlite: Settings, database_of_sqlite: Database
+) -> None:
+    impatient = settings_on_sqlite.model_copy(update={"send_seconds": 0.5})
+    with (
+        running_api(create_app(impatient.model_copy(update={"max_owner_streams": 1})), impatient) as url,
+        http_client(url) as admin,
+    ):
+        key = admin.post("/v1/keys", json={"owner": "ada"}).json()["key"]
+        worker = FakeWorker.of(database_of_sqlite, settings_on_sqlite)
+        with http_client(url, key=key) as ada:
+            path = f"/v1/runs/{_run_of(ada)}/stream"
+            (run,) = worker.claim()
+            for first in range(0, 400_000, 4_000):
+                run.report({"train_loss": (range(first + 1, first + 4_001), [0.5] * 4_000)})
+            with socket.create_connection((ada.base_url.host, ada.base_url.port)) as deaf:
+                deaf.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+                refused(_first_answer(ada, path, 429), "over_quota")
+                assert _first_answer(ada, path, 200).status_code == 200, "its place is free again"
+        worker.client.close()
+
+
+def _first_answer(client: httpx2.Client, path: str, status: int) -> httpx2.Response:
+    """Ask until it is answered so, for ten seconds at most."""
+    for _ in range(100):
+        with client.stream("GET", path) as answer:
+            if answer.status_code == status:
+                if status != 200:
+                    answer.read()
+                return answer
+        time.sleep(0.1)
+    return answer

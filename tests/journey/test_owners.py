@@ -96,6 +96,7 @@ def test_logs_tell_who_asked_in_which_request_and_no_secret(
     lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     submitted = next(line for line in lines if line.get("request_id") == "r1")
     assert (submitted["owner"], submitted["key_id"], submitted["status"]) == ("cleo", made.id, 202)
+    assert any(line.get("job_id") == job and line["status"] == 202 for line in lines if "status" in line)
     assert re.search(rf"dk_{made.id}_…", said), "where a key stood in a path, its secret is left out"
     for folder in service.folder.glob("*.log"):
         text = folder.read_text()
