@@ -163,6 +163,18 @@ def postgresql_url(server_url: str, name: str) -> str:
     return url.render_as_string(hide_password=False)
 
 
+def settings_in(folder: Path, sqlite_template: Path, valkey: Valkey, **more: Any) -> Settings:
+    """Of an installation whose SQLite database, empty and migrated, and whose storage lie in a folder."""
+    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
+    return Settings(
+        database_url=f"sqlite:///{folder / 'descent.sqlite3'}",
+        broker_url=valkey.broker_url(),
+        metrics_url=valkey.metrics_url(),
+        storage_url=str(folder / "storage"),
+        **more,
+    )
+
+
 def http_client(url: str, *, key: str | None = KEY, **options: Any) -> httpx2.Client:
     """A plain HTTP client of a service; without a key if asked."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}

@@ -9,7 +9,7 @@ from models.database import Database
 from models.settings import Settings
 from tests.api.fake_worker import FakeRun, FakeWorker
 from tests.api.specs import SPEC
-from tests.servers import Valkey, http_client, running_api
+from tests.servers import Valkey, http_client, running_api, settings_in
 
 
 @pytest.fixture
@@ -42,14 +42,8 @@ def lasting_api(
     valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[httpx2.Client]:
     """One API on SQLite for the whole session, for tests that do not mind what others stored."""
-    folder = tmp_path_factory.mktemp("lasting")
-    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
-    settings = Settings(
-        database_url=f"sqlite:///{folder / 'descent.sqlite3'}",
-        broker_url=valkey.broker_url(),
-        metrics_url=valkey.metrics_url(),
-        storage_url=str(folder / "storage"),
-        max_job_memory_bytes=64 * 1024**2,
+    settings = settings_in(
+        tmp_path_factory.mktemp("lasting"), sqlite_template, valkey, max_job_memory_bytes=64 * 1024**2
     )
     with running_api(create_app(settings)) as url, http_client(url, timeout=30) as client:
         yield client

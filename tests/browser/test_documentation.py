@@ -7,20 +7,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from api.app import create_app
-from models.settings import Settings
-from tests.servers import KEY, Valkey, running_api
+from tests.servers import KEY, Valkey, running_api, settings_in
 
 
 @pytest.fixture(scope="module")
 def url(valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("documented")
-    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
-    settings = Settings(
-        database_url=f"sqlite:///{folder / 'descent.sqlite3'}",
-        broker_url=valkey.broker_url(),
-        metrics_url=valkey.metrics_url(),
-        storage_url=str(folder / "storage"),
-    )
+    settings = settings_in(tmp_path_factory.mktemp("documented"), sqlite_template, valkey)
     with running_api(create_app(settings)) as url:
         yield url
 

@@ -13,9 +13,8 @@ import pytest
 
 from api.app import create_app
 from descent import Client
-from models.settings import Settings
 from models.spec.job import JobSpec
-from tests.servers import Valkey, running_api
+from tests.servers import Valkey, running_api, settings_in
 
 
 @dataclass
@@ -213,14 +212,7 @@ def client(service: Service) -> Iterator[Client]:
 @pytest.fixture(scope="session")
 def lasting_url(valkey: Valkey, sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API itself, one for the whole session: tests must not mind what others have uploaded."""
-    folder = tmp_path_factory.mktemp("lasting")
-    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
-    settings = Settings(
-        database_url=f"sqlite:///{folder / 'descent.sqlite3'}",
-        broker_url=valkey.broker_url(),
-        metrics_url=valkey.metrics_url(),
-        storage_url=str(folder / "storage"),
-    )
+    settings = settings_in(tmp_path_factory.mktemp("lasting"), sqlite_template, valkey)
     with running_api(create_app(settings)) as url:
         yield url
 
