@@ -54,6 +54,7 @@ class Keyring:
         self._admin = Caller(ADMIN, Scope.ADMIN, "settings")
         self._admin_digest = digest_of(admin_key)
         self._known: dict[str, _Known] = {}
+        self._changes = 0
 
     def remembered(self, key: str) -> Caller | None:
         """Whom it stands for, if that is known without asking anybody."""
@@ -69,6 +70,7 @@ class Keyring:
         key_id, digest = id_in(key), digest_of(key)
         if key_id is None:
             return None
+        before = self._changes
         known = await run_in_threadpool(self._read, key_id)
         if known is None:
             is_one_of(digest, ())
@@ -77,12 +79,15 @@ class Keyring:
             return None
         if len(self._known) >= MOST_REMEMBERED:
             self._known.clear()
-        self._known[key_id] = known
+        if before == self._changes:
+            # Else a key was revoked while this one was read: it may be this one.
+            self._known[key_id] = known
         await run_in_threadpool(self._note_use, key_id, known.last_used_at)
         return known.caller
 
     def forget(self, key_id: str) -> None:
         """Look it up again next time: it was changed."""
+        self._changes += 1
         self._known.pop(key_id, None)
 
     def _read(self, key_id: str) -> _Known | None:

@@ -1,5 +1,6 @@
 """Keys over HTTP: made by admins, shown once, valid for as long as they are, and told from wrong ones."""
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -86,6 +87,21 @@ def test_a_key_that_another_process_revoked_opens_for_two_seconds_at_most(
     later = time.monotonic() + keyring.REMEMBERED_SECONDS
     monkeypatch.setattr(keyring, "monotonic", lambda: later)
     assert ada.get("/v1/jobs").status_code == 401
+
+
+def test_a_key_that_is_revoked_while_it_is_read_is_not_remembered(database: Database, api: httpx2.Client) -> None:
+    made = create(api)
+    ring = keyring.Keyring(database, KEY)
+    read = ring._read
+
+    def read_and_lose(key_id: str) -> Any:
+        found = read(key_id)
+        ring.forget(key_id)
+        return found
+
+    ring._read = read_and_lose  # type: ignore[method-assign]
+    assert asyncio.run(ring.look_up(made["key"])) is not None, "it was asked before"
+    assert ring.remembered(made["key"]) is None
 
 
 def test_an_expired_key_opens_nothing_although_it_was_remembered(
