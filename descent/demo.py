@@ -9,9 +9,9 @@ from rich.text import Text
 
 from descent import tables
 from descent.comparison import Comparison
-from descent.lab_runs import introduce, train
-from descent.labs import Lab
+from descent.lab_runs import introduce, question, train
 from descent.private_service import private_service, temporary_folder, terminable
+from models.labs import Lab
 
 
 def run_demo(lab: Lab, console: Console, report: Path, *, keep: bool) -> dict[str, Any]:
@@ -23,6 +23,8 @@ def run_demo(lab: Lab, console: Console, report: Path, *, keep: bool) -> dict[st
 
     """
     started = time.monotonic()
+    assert lab.compare is not None
+    asked = question(lab.compare)
     introduce(lab, console, len(lab.jobs), sum(len(spec.runs) for spec in lab.jobs))
     with (
         terminable(),
@@ -30,8 +32,8 @@ def run_demo(lab: Lab, console: Console, report: Path, *, keep: bool) -> dict[st
         private_service(folder, console) as client,
     ):
         jobs = train(client, lab.jobs, console)
-        comparison = client.compare(jobs, **lab.question)
-        report.write_text(client.report(jobs, **lab.question), encoding="utf-8")
+        comparison = client.compare(jobs, **asked)
+        report.write_text(client.report(jobs, **asked), encoding="utf-8")
         seconds = time.monotonic() - started
         console.print(Text(), tables.draw(comparison), sep="\n")
         console.print(f"\nReport: {report}   ({seconds:.0f} s in all)", highlight=False)

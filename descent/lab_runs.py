@@ -3,11 +3,12 @@
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import inf
+from secrets import token_hex
 
 from rich.console import Console
 from rich.text import Text
@@ -16,13 +17,13 @@ from descent.client import Client
 from descent.comparison import Question, TableRow
 from descent.errors import DescentError, Refused
 from descent.lab_results import ClaimResult, JobOutcome, LabResult
-from descent.labs import Lab, Ranking, Tuned
 from descent.local.state import running_url
 from descent.local.surroundings import cores
 from descent.private_service import private_service, temporary_folder
 from descent.watching import watch
 from models.answers import Job
 from models.claims import renamed
+from models.labs import Contender, Lab, Ranking, Tuned
 from models.metrics import METRICS
 from models.spec.job import JobSpec
 from models.status import RunStatus, StatusReason
@@ -39,6 +40,12 @@ def service_at_hand(console: Console, *, keep: bool) -> Iterator[Client]:
     else:
         with temporary_folder("lab", console, keep=keep) as folder, private_service(folder, console) as client:
             yield client
+
+
+def question(ranking: Ranking) -> Question:
+    """What to ask of the service once the jobs of a lab have ended."""
+    asked = Question(metric=ranking.metric, target=ranking.target, score=ranking.score)
+    return asked | Question(claims=ranking.claims) if ranking.claims else asked
 
 
 def introduce(lab: Lab, console: Console, jobs: int, runs: int) -> None:
@@ -60,14 +67,15 @@ def run_lab(client: Client, lab: Lab, console: Console, *, quick: bool = False) 
     started = time.monotonic()
     lab = lab.as_quick() if quick else lab
     introduce(lab, console, len(list(lab.specs)), lab.runs)
-    chosen = [_choose(client, lab.compare, one, console) for one in lab.tuned] if lab.compare else []
-    jobs = train(client, [*lab.jobs, *(spec for spec, _ in chosen)], console)
+    tag = lab.tag + token_hex(4)
+    chosen = {one.base.name: _choose(client, lab.compare, one, tag, console) for one in lab.tuned if lab.compare}
+    jobs = train(client, _tagged([*lab.jobs, *(contender.judged for contender in chosen.values())], tag), console)
     by_name = {job.name: job for job in jobs}
     _measure(client, [job for job in jobs if job.spec.analyses], console)
     _open(client, [by_name[name] for name in lab.to_open], lab, console)
     ids = {name: job.id for name, job in by_name.items()}
     judged = client.verdict([renamed(claim, ids) for claim in lab.family])
-    words = {spec.name: said for spec, said in chosen}
+    words = {one.base.name: _how(one, chosen[one.base.name]) for one in lab.tuned}
     result = LabResult(
         lab=lab.name,
         verdict=judged.verdict,
@@ -131,23 +139,22 @@ def demand_results(client: Client, jobs: Sequence[Job]) -> None:
 # ── choosing from a grid ─────────────────────────────────────────────────────────────────────────
 
 
-def _choose(client: Client, ranking: Ranking, tuned: Tuned, console: Console) -> tuple[JobSpec, str]:
-    """The spec at the point of the grid that ranks first on the seeds set apart for choosing, and how it was found."""
-    specs = [
-        tuned.at(point).model_copy(update={"name": f"{tuned.base.name}, {_told(point)}", "seeds": tuned.chosen_on})
-        for point in tuned.points
-    ]
-    jobs = train(client, specs, console)
-    comparison = client.compare(jobs, **ranking.question | Question(claims=()))
+def _choose(client: Client, ranking: Ranking, tuned: Tuned, tag: str, console: Console) -> Contender:
+    """The contender that ranks first on the seeds set apart for choosing."""
+    contenders = tuned.contenders
+    jobs = train(client, _tagged((contender.trial for contender in contenders), tag), console)
+    comparison = client.compare(jobs, **question(ranking.model_copy(update={"claims": ()})))
     diverged = {job.id: job.diverged for job in comparison.jobs}
     best = min(comparison.table, key=lambda row: _rank(row, ranking, diverged[row.job_id]))
-    point = tuned.points[[job.id for job in jobs].index(best.job_id)]
-    said = f"{_told(point)}, chosen from {len(jobs)} on {len(tuned.chosen_on)} other seeds"
-    return tuned.at(point), said
+    return contenders[[job.id for job in jobs].index(best.job_id)]
 
 
-def _told(point: Mapping[str, object]) -> str:
-    return ", ".join(f"{path.rpartition('.')[2].replace('_', ' ')} {value}" for path, value in point.items())
+def _how(tuned: Tuned, chosen: Contender) -> str:
+    return f"{chosen.told}, chosen from {len(tuned.contenders)} on {len(tuned.chosen_on)} other seeds"
+
+
+def _tagged(specs: Iterable[JobSpec], tag: str) -> list[JobSpec]:
+    return [spec.model_copy(update={"tags": (*spec.tags, tag)}) for spec in specs]
 
 
 def _rank(row: TableRow, ranking: Ranking, diverged: int) -> tuple[float, ...]:

@@ -1,14 +1,12 @@
 // Jobs side by side: curves, scores, differences, and whether what is claimed of them is borne out.
 
-import { color, wash } from "./charts.js";
+import { AXES, curvesOf, differences, measured, profile, seedScores, swatch, targetTimes } from "./contest.js";
 import { element, fill, wide } from "./elements.js";
-import { DASHES, lines } from "./lines.js";
+import { showPredictions } from "./predictions.js";
 import { ask, download } from "./service.js";
 import { count, figure, spaced } from "./words.js";
 
-const MOST_BANDS = 8;
 const METRICS = ["validation_loss", "train_loss", "validation_accuracy", "train_accuracy", "gradient_norm"];
-const AXES = { step: "step", epoch: "epoch", samples: "training rows seen", seconds: "seconds of training" };
 const FORMATS = { html: "Page", markdown: "Markdown", csv: "CSV" };
 const SUFFIXES = { html: "html", markdown: "md", csv: "csv" };
 
@@ -18,10 +16,6 @@ export async function showCompare(page, signal, query = "") {
   document.title = "Comparison – Descent";
   signal.addEventListener("abort", () => { document.title = "Descent"; }, { once: true });
   const names = new Map(found.jobs.map((job) => [job.id, job.label]));
-  const shown = { log: true, lit: null };
-  const picture = element("div", { class: "chart", role: "img", "aria-label": `Curves of ${spaced(found.metric)}` });
-  const redraw = lines(picture, () => describe(found, shown), signal, 420);
-  const scale = element("button", { "aria-pressed": "true", onclick: () => { shown.log = !shown.log; scale.setAttribute("aria-pressed", String(shown.log)); redraw(); } }, "log scale");
 
   fill(page,
     element("div", { class: "title" }, element("h1", {}, asked.get("experiment") || `${count(found.jobs.length)} jobs compared`), Object.entries(FORMATS).map(([format, words]) => element("button", { onclick: () => download(`/v1/comparisons/report?${asked}&format=${format}`, `comparison.${SUFFIXES[format]}`) }, words))),
@@ -29,11 +23,11 @@ export async function showCompare(page, signal, query = "") {
     found.verdict ? element("p", { class: "verdict", data: { verdict: found.verdict } }, `Verdict: ${found.verdict}`) : null,
     sentences("Claims", found.claims),
     found.warnings.length ? element("ul", { class: "warnings" }, found.warnings.map((text) => element("li", {}, text))) : null,
-    element("section", {}, element("div", { class: "bar-title" }, element("h2", {}, "Curves"), scale), legend(found, shown, redraw), picture),
+    curvesOf(found, signal).made,
     element("section", {}, element("h2", {}, "Scores"), scores(found, names)),
-    sentences("Differences", found.paired),
+    seedScores(found, signal), targetTimes(found, signal), differences(found, names, signal), sentences("In words", found.paired),
+    profile(found, signal), ranking(found, names), measured(found, signal), sealed(found, names), showPredictions(found, signal),
     Object.keys(found.spec_diff).length ? element("section", {}, element("h2", {}, "What differs in the specs"), difference(found, names)) : null);
-  redraw();
 }
 
 // What is asked: each choice is a part of the address, so that a link asks the same.
@@ -68,28 +62,6 @@ function sentences(title, found) {
   return element("section", {}, element("h2", {}, title), element("ul", { class: "sentences" }, said.map(({ sentence }) => element("li", {}, sentence))));
 }
 
-function legend(found, shown, redraw) {
-  return element("p", { class: "legend" }, found.jobs.map((job, index) => {
-    const light = (lit) => () => { shown.lit = lit; redraw(); };
-    const mark = element("i", { class: "swatch" });
-    mark.style.background = color(index);
-    return element("a", { href: `#/jobs/${job.id}`, class: "quiet", onpointerenter: light(index), onpointerleave: light(null), onfocus: light(index), onblur: light(null) }, mark, job.label);
-  }));
-}
-
-function describe(found, shown) {
-  const isFaint = (index) => shown.lit !== null && shown.lit !== index;
-  const curves = found.curves.map((one, index) => {
-    const hasBand = shown.lit === index || (shown.lit === null && found.jobs.length <= MOST_BANDS);
-    return {
-      name: found.jobs[index].label, x: one.x, y: one.mean, color: isFaint(index) ? wash(color(index), 0.2) : color(index), dash: DASHES[Math.floor(index / 7) % DASHES.length],
-      ...(hasBand ? { lower: one.lower, upper: one.upper } : {}),
-    };
-  });
-  const log = shown.log && curves.every(({ y }) => y.every((value) => value === null || value > 0));
-  return { curves, xTitle: AXES[found.x], yTitle: spaced(found.metric), log, marks: found.target === null ? [] : [found.target] };
-}
-
 function interval({ mean, lower, upper }) {
   if (mean === null) return "–";
   return lower === null || upper === null ? figure(mean) : `${figure(mean)} ± ${figure((upper - lower) / 2, 2)}`;
@@ -99,13 +71,34 @@ function scores(found, names) {
   const timed = found.target !== null;
   const heads = ["job", ...(timed ? [`steps to ${figure(found.target)}`, "reached"] : []), "last", "best", "runs"];
   const rows = found.table.map((row, index) => {
-    const mark = element("i", { class: "swatch" });
-    mark.style.background = color(index);
     const times = row.steps_to_target;
     const cells = [...(timed ? [times.median_text, `${times.reached} of ${times.runs.length}`] : []), interval(row.last), interval(row.best), count(row.runs.length)];
-    return element("tr", {}, element("th", { scope: "row" }, mark, element("a", { href: `#/jobs/${row.job_id}` }, names.get(row.job_id))), cells.map((text) => element("td", { class: "number" }, text)));
+    return element("tr", {}, element("th", { scope: "row" }, swatch(index), element("a", { href: `#/jobs/${row.job_id}` }, names.get(row.job_id))), cells.map((text) => element("td", { class: "number" }, text)));
   });
   return wide("Scores", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index ? "number" : "" }, words)))), element("tbody", {}, rows)));
+}
+
+// Contenders by the best spec that each tried.
+function ranking(found, names) {
+  if (!found.ranking || found.ranking.contenders.length < 2) return null;
+  const { by, score, even_budgets: isEven, contenders } = found.ranking;
+  const heads = ["rank", by || "job", "specs tried", `${score} of the best`, "minus the leader's", ""];
+  const rows = contenders.map((one) => {
+    const cells = [count(one.tried), interval(one.estimate), interval(one.difference), one.tied ? "tied" : ""];
+    const label = one.job_id && names.has(one.job_id) ? element("a", { href: `#/jobs/${one.job_id}` }, one.label) : one.label;
+    return element("tr", {}, element("td", {}, one.rank ?? "–"), element("th", { scope: "row" }, label), cells.map((text) => element("td", { class: "number" }, text)));
+  });
+  return element("section", {}, element("h2", {}, "Ranking"), isEven ? null : element("p", { class: "soft" }, "Not all tried equally many specs: who tried more had more chances."),
+    wide("Ranking", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index > 1 ? "number" : "" }, words)))), element("tbody", {}, rows))));
+}
+
+// What the sealed rows said, of jobs that were opened.
+function sealed(found, names) {
+  if (!found.test_scores.length) return null;
+  const kinds = [...new Set(found.test_scores.flatMap(({ scores: one }) => Object.keys(one)))];
+  const rows = found.test_scores.map((one) => element("tr", {}, element("th", { scope: "row" }, names.get(one.job_id) ?? one.job_id), kinds.map((kind) => element("td", { class: "number" }, one.scores[kind] ? interval(one.scores[kind]) : "–")), element("td", { class: "number" }, count(one.look))));
+  const heads = ["job", ...kinds.map(spaced), "look"];
+  return element("section", {}, element("h2", {}, "Sealed test"), wide("Sealed test", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index ? "number" : "" }, words)))), element("tbody", {}, rows))));
 }
 
 function difference(found, names) {

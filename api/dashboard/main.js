@@ -5,12 +5,16 @@ import { forgetKey, hasKey, keepKey, onConnection, takeKeyFromAddress } from "./
 import { showCompare } from "./compare.js";
 import { showJob } from "./job.js";
 import { showJobs } from "./jobs.js";
+import { showLab, showLabRun, showLabs } from "./labs.js";
 import { showSubmit } from "./submit.js";
 
 const PAGES = [
   [/^#\/jobs\/([\w-]+)$/, showJob],
   [/^#\/jobs(?:\?(.*))?$/, showJobs],
   [/^#\/compare\?(.*)$/, showCompare],
+  [/^#\/labs\/([\w-]+)\/([0-9a-f]{8})-(\w+)$/, showLabRun],
+  [/^#\/labs\/([\w-]+)$/, showLab],
+  [/^#\/labs$/, showLabs],
   [/^#\/submit(?:\?(.*))?$/, showSubmit],
 ];
 

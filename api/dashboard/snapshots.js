@@ -9,13 +9,15 @@ import { count } from "./words.js";
 export async function showSnapshots(target, job, runs, signal) {
   if (!job.spec.record.snapshots.length || !runs.length) return;
   const { data: taken } = await ask(`/v1/runs/${runs[0].id}/snapshots`, { signal });
-  const drawable = taken.filter(({ content }) => content.grid || Array.isArray(content.inputs?.[0]) === false);
+  const drawable = taken.filter(isDrawable);
   if (!drawable.length) return;
   const isFirst = target.hidden;
   target.snapshots = drawable;
   if (isFirst) build(target, runs[0].seed, signal);
   target.refresh();
 }
+
+export const isDrawable = ({ content }) => Boolean(content.grid) || Array.isArray(content.inputs?.[0]) === false;
 
 function build(target, seed, signal) {
   target.hidden = false;
@@ -36,15 +38,16 @@ function build(target, seed, signal) {
   };
 }
 
-function describe(content) {
-  return content.grid ? regions(content) : curve(content);
+// Traces and layout of one snapshot; a curve is of this `hue`.
+export function describe(content, hue = color(0)) {
+  return content.grid ? regions(content) : curve(content, hue);
 }
 
-function curve({ inputs, outputs, rows }) {
+function curve({ inputs, outputs, rows }, hue) {
   const { soft } = palette();
   return [[
     { x: rows.inputs, y: rows.targets, mode: "markers", marker: { size: 4, color: soft, opacity: 0.55 }, hoverinfo: "skip" },
-    { x: inputs, y: outputs, mode: "lines", line: { color: color(0), width: 2.4 }, hovertemplate: "%{y:.3g}<extra></extra>" },
+    { x: inputs, y: outputs, mode: "lines", line: { color: hue, width: 2.4 }, hovertemplate: "%{y:.3g}<extra></extra>" },
   ], { xaxis: axis("input"), yaxis: axis("output"), height: 320, hovermode: "closest" }];
 }
 

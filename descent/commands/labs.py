@@ -9,16 +9,18 @@ from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
-from descent import lab_results, labs
+from descent import lab_results
 from descent.client import Client
 from descent.commands import reports
 from descent.console import Json, err, out, print_json
+from descent.errors import DescentError
 from descent.lab_results import LabResult
-from descent.lab_runs import run_lab, service_at_hand
-from descent.labs import Lab
+from descent.lab_runs import question, run_lab, service_at_hand
 from descent.private_service import terminable
+from models import labs
 from models.answers import Job
 from models.claims import Claim
+from models.labs import Lab
 
 app = typer.Typer(no_args_is_help=True, help="Experiments that check what is taught, each with a verdict.")
 
@@ -34,7 +36,7 @@ class Results(BaseModel):
 @app.command("list")
 def list_labs(as_json: Json = False) -> None:
     """List the labs that come with Descent."""
-    found = labs.load_all(labs.names())
+    found = labs.shipped().values()
     if as_json:
         print_json({"labs": [{"name": lab.name, "title": lab.title, "claim": lab.claim} for lab in found]})
         return
@@ -55,7 +57,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show what a lab claims, what it trains and how it judges."""
-    lab = labs.load(name)
+    lab = _named(name)
     if as_json:
         print_json(lab)
         return
@@ -69,6 +71,19 @@ def show(
     out.print(Text(f"{len(lab.family)} claims, judged together", style="dim"))
     for claim in lab.family:
         out.print(Text(f"  {_told(claim)}"))
+
+
+def _named(name: str) -> Lab:
+    """The shipped lab of that name.
+
+    Raises:
+        DescentError: if there is none.
+
+    """
+    found = labs.shipped()
+    if name not in found:
+        raise DescentError(f"There is no lab {name!r}; there are: {', '.join(found)}")
+    return found[name]
 
 
 def _told(claim: Claim) -> str:
@@ -108,7 +123,7 @@ def run(
     """Train a lab's jobs and judge its claims: on the service at hand, or else on a private one."""
     if bool(chosen) == every:
         raise typer.BadParameter("name some labs, or say --all", param_hint="NAME")
-    wanted = labs.load_all(labs.names() if every else chosen or ())
+    wanted = list(labs.shipped().values()) if every else [_named(name) for name in chosen or ()]
     _check_report(report, wanted)
     if store is not None and not store.is_dir():
         raise typer.BadParameter(f"there is no folder {store}", param_hint="--store")
@@ -141,5 +156,5 @@ def _check_report(report: Path | None, wanted: Sequence[Lab]) -> None:
 
 
 def _write_report(client: Client, report: Path, lab: Lab, jobs: Sequence[Job]) -> None:
-    question = lab.question if lab.compare is not None else {}
-    reports.write(report, client.report(jobs, format=reports.FORMATS[report.suffix], **question))
+    asked = {} if lab.compare is None else question(lab.compare)
+    reports.write(report, client.report(jobs, format=reports.FORMATS[report.suffix], **asked))

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from descent import labs
 from descent.console import Json, err, out, print_json
 from descent.demo import run_demo
 from descent.errors import DescentError
 from descent.local.state import DEFAULT_FOLDER
 from descent.local.surroundings import cores
+from models import labs
 
 CORES_PER_PROCESS = 4
 DEMO = "optimizers"
@@ -55,6 +55,6 @@ def demo(
     """Check a claim from the lectures with an experiment: 24 networks, three optimizers, one verdict."""
     if not output.absolute().parent.is_dir():
         raise typer.BadParameter(f"there is no folder {output.absolute().parent}", param_hint="--output")
-    found = run_demo(labs.load(DEMO), err if as_json else out, output, keep=keep)
+    found = run_demo(labs.shipped()[DEMO], err if as_json else out, output, keep=keep)
     if as_json:
         print_json(found)

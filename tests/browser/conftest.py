@@ -1,5 +1,6 @@
-"""A headless browser, and reports for it to open."""
+"""A headless browser, reports for it to open, and a service with a worker behind its dashboard."""
 
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -7,11 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from api.comparison.report import report_html
 from api.comparison.report.policy import content_security_policy
+from descent import Client
 from tests.browser import fabricated
+from tests.journey.service import Service, running_service
+from tests.servers import KEY, running_valkey
 
 QUIET = (
     "--no-sandbox",
@@ -20,6 +24,8 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+PATIENCE = 20_000
+"""Milliseconds in which something has to be seen."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -80,3 +86,54 @@ def served(pages: dict[str, str]) -> Iterator[dict[str, str]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield {name: f"http://127.0.0.1:{server.server_port}/{name}" for name in pages}
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("dashboard")
+    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
+    with (
+        running_valkey(folder) as valkey,
+        running_service(folder, f"sqlite:///{folder / 'descent.sqlite3'}", valkey) as service,
+    ):
+        service.start_worker()
+        yield service
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> Iterator[Client]:
+    with Client(service.url, key=KEY, patience_seconds=30) as client:
+        yield client
+
+
+@pytest.fixture
+def key(client: Client, request: pytest.FixtureRequest) -> str:
+    """Of an owner of this test's own, so that no other's jobs are in sight."""
+    return client.create_key(re.sub(r"\W+", "-", request.node.name)[:60]).key
+
+
+@pytest.fixture
+def mine(service: Service, key: str) -> Iterator[Client]:
+    with Client(service.url, key=key, patience_seconds=30) as client:
+        yield client
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service, key: str) -> Iterator[Page]:
+    """A tab that came by a link with a key, complains of nothing, and asks nobody else."""
+    page, complaints, asked = browser.new_page(viewport={"width": 1200, "height": 900}), [], []
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{service.url}/#key={key}")
+    yield page
+    page.close()
+    assert not [text for text in complaints if not _is_of_the_network(text)]
+    assert all(address.startswith((service.url, "data:", "blob:")) for address in asked)
+
+
+def _is_of_the_network(text: str) -> bool:
+    """What a browser says of answers that it did not like, whatever the page makes of them."""
+    return text.startswith("Failed to load resource")

@@ -2,7 +2,6 @@
 
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,65 +10,13 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from descent import Client
+from models.labs import shipped
 from models.status import RunStatus
-from tests.journey.service import Service, running_service
-from tests.servers import KEY, running_valkey
+from tests.journey.service import Service
+from tests.servers import KEY
 
 SINE = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 400}, "seeds": 3}
 LONG = SINE | {"budget": {"steps": 2_000_000}, "execution": "eager"}
-PATIENCE = 20_000
-"""Milliseconds in which something has to be seen."""
-
-
-@pytest.fixture(scope="module")
-def service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("dashboard")
-    (folder / "descent.sqlite3").write_bytes(sqlite_template.read_bytes())
-    with (
-        running_valkey(folder) as valkey,
-        running_service(folder, f"sqlite:///{folder / 'descent.sqlite3'}", valkey) as service,
-    ):
-        service.start_worker()
-        yield service
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> Iterator[Client]:
-    with Client(service.url, key=KEY, patience_seconds=30) as client:
-        yield client
-
-
-@pytest.fixture
-def key(client: Client, request: pytest.FixtureRequest) -> str:
-    """Of an owner of this test's own, so that no other's jobs are in sight."""
-    return client.create_key(re.sub(r"\W+", "-", request.node.name)[:60]).key
-
-
-@pytest.fixture
-def mine(service: Service, key: str) -> Iterator[Client]:
-    with Client(service.url, key=key, patience_seconds=30) as client:
-        yield client
-
-
-@pytest.fixture
-def page(browser: Browser, service: Service, key: str) -> Iterator[Page]:
-    """A tab that came by a link with a key, complains of nothing, and asks nobody else."""
-    page, complaints, asked = browser.new_page(viewport={"width": 1200, "height": 900}), [], []
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{service.url}/#key={key}")
-    yield page
-    page.close()
-    assert not [text for text in complaints if not _is_of_the_network(text)]
-    assert all(address.startswith((service.url, "data:", "blob:")) for address in asked)
-
-
-def _is_of_the_network(text: str) -> bool:
-    """What a browser says of answers that it did not like, whatever the page makes of them."""
-    return text.startswith("Failed to load resource")
 
 
 def trained(client: Client, *names: str, **changes: Any) -> list[str]:
@@ -159,10 +106,28 @@ def test_jobs_are_chosen_compared_and_a_claim_is_tested(page: Page, mine: Client
     page.get_by_label("The job that is worse").select_option(label="sgd")
     page.get_by_role("button", name="Test it").click()
     expect(page.locator(".verdict")).to_contain_text("Verdict:")
+    for words in ("Scores by seed", "Differences from", "Ranking"):
+        expect(page.get_by_role("heading", name=words)).to_be_visible()
+    drawn = page.get_by_role("img", name="Last validation loss of each run").locator("canvas")
+    expect(drawn).to_have_attribute("data-rows", "2")
+    drawn.scroll_into_view_if_needed()
+    drawn.hover(position={"x": 400, "y": 20})
     with page.expect_download() as report:
         page.get_by_role("button", name="Page").click()
     assert report.value.suggested_filename == "comparison.html"
     assert Path(report.value.path()).read_text().startswith("<!doctype html>")
+
+
+def test_times_to_a_target_profiles_measures_and_predictions_are_compared(page: Page, mine: Client) -> None:
+    more = {"analyses": [{"kind": "sharpness"}], "record": {"snapshots": [400]}}
+    one, _ = trained(mine, "adam", "slow", **more)
+    mine.wait_for_analyses(one, 60)
+    page.goto(page.url.partition("#")[0] + "#/compare?experiment=optimizers&group=job&target=0.1")
+    for words in ("Steps to 0.1", "Performance profile", "Measured"):
+        expect(page.get_by_role("heading", name=words)).to_be_visible()
+    expect(page.locator("canvas[data-rows]")).to_have_count(4)
+    page.get_by_role("button", name="Draw them").click()
+    expect(page.get_by_role("img", name="Predictions of adam").locator(".main-svg").first).to_be_visible()
 
 
 def test_an_address_shared_shows_the_same_to_whoever_has_a_key(
@@ -247,6 +212,9 @@ def test_nobody_is_shut_out_on_any_page_in_light_or_dark(page: Page, mine: Clien
         (f"#/jobs/{one}", "Diagnosis"),
         ("#/submit", "What it comes to"),
         ("#/compare?experiment=optimizers", "Scores"),
+        ("#/labs", "Labs"),
+        ("#/labs/optimizers", "Judged by"),
+        (f"#/labs/optimizers/{shipped()['optimizers'].tag.split(':')[2]}-abcd1234", "Judged by"),
     ):
         page.goto(start + address)
         expect(page.get_by_text(seen).first).to_be_visible()
@@ -261,7 +229,14 @@ def test_nothing_is_cut_off_on_a_narrow_screen(page: Page, mine: Client, width: 
     (one,) = trained(mine, "a name that is rather long for a telephone")
     start = page.url.partition("#")[0]
     page.set_viewport_size({"width": width, "height": 800})
-    for address in ("#/jobs", f"#/jobs/{one}", "#/submit", "#/compare?experiment=optimizers"):
+    for address in (
+        "#/jobs",
+        f"#/jobs/{one}",
+        "#/submit",
+        "#/compare?experiment=optimizers",
+        "#/labs",
+        "#/labs/optimizers",
+    ):
         page.goto(start + address)
         page.wait_for_timeout(700)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address

@@ -13,14 +13,15 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from descent import Client, DescentError, demo, labs
+from descent import Client, DescentError, demo
 from descent.cli import app
 from descent.lab_runs import demand_results
 from descent.private_service import private_service
+from models import labs
 from tests.descent.conftest import Answer, Request, Service, make_job, make_page, make_run
 from tests.descent.test_compare import JUDGED, make_comparison
 
-OPTIMIZERS = labs.load("optimizers")
+OPTIMIZERS = labs.shipped()["optimizers"]
 
 
 @pytest.fixture

@@ -13,17 +13,18 @@ from typer.testing import CliRunner
 from api.comparison import judge
 from api.comparison.contest import Outcome
 from api.comparison.finding import Finding, Sample
-from descent import Client, DescentError, documents, lab_runs, labs
+from descent import Client, DescentError, documents, lab_runs
 from descent.cli import app
 from descent.lab_results import LabResult
-from descent.labs import Lab
+from models import labs
 from models.claims import Between, Claim, Close, Diagnosed, Less, Verdict, quantities
+from models.labs import Lab
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from tests.descent.conftest import Answer, Request, Service, make_job, make_page, make_run, problem
 from tests.descent.test_compare import make_comparison
 
-NAMES = labs.names()
+NAMES = list(labs.shipped())
 VERDICTS: tuple[Verdict, ...] = ("supported", "refuted", "undecided")
 
 
@@ -47,7 +48,7 @@ def test_the_nine_labs_of_the_lecture_are_there() -> None:
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_lab_is_a_set_of_jobs_that_could_be_submitted(name: str, quick: bool) -> None:
-    lab = labs.load(name).as_quick() if quick else labs.load(name)
+    lab = labs.shipped()[name].as_quick() if quick else labs.shipped()[name]
     assert lab.name == name
     for job in lab.specs:
         assert job.experiment == lab.experiment
@@ -55,13 +56,14 @@ def test_every_lab_is_a_set_of_jobs_that_could_be_submitted(name: str, quick: bo
         if job.name in lab.to_open:
             assert plan(job).test_rows
     for tuned in lab.tuned:
-        for point in tuned.points:
-            assert plan(tuned.at(point)).steps > 0
+        for contender in tuned.contenders:
+            assert plan(contender.trial).steps > 0
+            assert contender.judged.name == tuned.base.name
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_quick_lab_is_a_smaller_one(name: str) -> None:
-    lab = labs.load(name)
+    lab = labs.shipped()[name]
     quick = lab.as_quick()
     assert sum(plan(job).steps * len(job.runs) for job in quick.specs) < sum(
         plan(job).steps * len(job.runs) for job in lab.specs
@@ -72,13 +74,13 @@ def test_a_quick_lab_is_a_smaller_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_lab_states_its_own_result(name: str) -> None:
-    told = labs.load(name).model_dump_json()
+    told = labs.shipped()[name].model_dump_json()
     assert "supported by" not in told
     assert "refuted by" not in told
 
 
 def test_the_optimizers_lab_differs_in_the_optimizer_alone() -> None:
-    lab = labs.load("optimizers")
+    lab = labs.shipped()["optimizers"]
     assert [job.name for job in lab.jobs] == ["sgd", "momentum", "adam"]
     rest = [{k: v for k, v in job.canonical().items() if k != "optimizer"} for job in lab.specs]
     assert all(other == rest[0] for other in rest)
@@ -88,7 +90,7 @@ def test_the_optimizers_lab_differs_in_the_optimizer_alone() -> None:
 
 
 def test_the_parameters_of_mnist1d_are_the_published_ones() -> None:
-    found = [plan(job).parameters for job in labs.load("mnist1d").jobs]
+    found = [plan(job).parameters for job in labs.shipped()["mnist1d"].jobs]
     assert found == 2 * [410, 15_210, 5_210, 5_134]
 
 
@@ -150,13 +152,13 @@ def verdict_of(lab: Lab, wanted: list[Verdict]) -> Verdict:
 @pytest.mark.parametrize("wanted", VERDICTS)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_labs_judge_says_what_the_evidence_says_and_has_seeds_enough_to_say_it(name: str, wanted: Verdict) -> None:
-    lab = labs.load(name)
+    lab = labs.shipped()[name]
     assert verdict_of(lab, [wanted] * len(lab.family)) == wanted
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_refuted_claim_refutes_a_lab_and_one_undecided_leaves_it_so(name: str) -> None:
-    lab = labs.load(name)
+    lab = labs.shipped()[name]
     for odd in ("refuted", "undecided"):
         mixed: list[Verdict] = ["supported"] * len(lab.family)
         mixed[-1] = odd
@@ -167,7 +169,7 @@ def test_one_refuted_claim_refutes_a_lab_and_one_undecided_leaves_it_so(name: st
 
 
 def changed(**parts: Any) -> dict[str, Any]:
-    return labs.load("optimizers").model_dump() | parts
+    return labs.shipped()["optimizers"].model_dump() | parts
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def changed(**parts: Any) -> dict[str, Any]:
     [
         ({"compare": {"claims": ["adam < rmsprop"]}}, "rmsprop"),
         ({"claims": [{"kind": "diagnosed", "job": "rmsprop", "verdict": "good_fit"}]}, "rmsprop"),
-        ({"jobs": labs.load("optimizers").jobs * 2}, "two jobs are called"),
+        ({"jobs": labs.shipped()["optimizers"].jobs * 2}, "two jobs are called"),
         ({"experiment": "another"}, "instead of 'another'"),
         ({"compare": None}, "chosen from by `compare`"),
         ({"tuned": [], "claims": [], "compare": None}, "a claim that can be judged"),
@@ -187,14 +189,16 @@ def test_a_lab_that_does_not_fit_together_is_refused(parts: dict[str, Any], word
 
 
 def test_seeds_that_choose_may_not_judge() -> None:
-    tuned = labs.load("optimizers").tuned[0].model_dump() | {"chosen_on": [7, 8]}
+    tuned = labs.shipped()["optimizers"].tuned[0].model_dump() | {"chosen_on": [7, 8]}
     with pytest.raises(ValidationError, match=r"seeds \[7\] both choose and judge"):
         labs.Tuned.model_validate(tuned)
 
 
 def test_an_unknown_lab_is_answered_with_those_there_are() -> None:
-    with pytest.raises(DescentError, match="optimizers"):
-        labs.load("alchemy")
+    told = invoke("show", "alchemy")
+    assert told.exit_code != 0
+    assert isinstance(told.exception, SystemExit | DescentError)
+    assert "optimizers" in str(told.exception) + told.output
 
 
 # ── running them ─────────────────────────────────────────────────────────────────────────────────
@@ -293,7 +297,7 @@ def test_a_lab_is_trained_on_the_service_at_hand_and_judged_by_it(trained: Servi
     told = invoke("run", "generalization")
     assert told.exit_code == 0, told.output
     assert [spec["name"] for spec in bodies(trained, "/v1/jobs")] == [
-        job.name for job in labs.load("generalization").jobs
+        job.name for job in labs.shipped()["generalization"].jobs
     ]
     (asked,) = bodies(trained, "/v1/verdicts")
     assert {job for claim in asked["claims"] for job in jobs_in(claim)} == {
@@ -329,10 +333,10 @@ def test_as_json_it_is_one_object_with_a_result_for_each_lab_and_stores_them(tra
         8,
     )
     assert {len(spec["seeds"]) for spec in bodies(trained, "/v1/jobs")} == {
-        labs.load(name).quick.seeds for name in ("generalization", "bias-variance")
+        labs.shipped()[name].quick.seeds for name in ("generalization", "bias-variance")
     }
     stored = LabResult.model_validate_json((tmp_path / "bias-variance.json").read_text())
-    assert stored.fingerprint == labs.load("bias-variance").as_quick().fingerprint
+    assert stored.fingerprint == labs.shipped()["bias-variance"].as_quick().fingerprint
     assert "Claim:" in told.stderr
 
 
@@ -344,7 +348,7 @@ def test_a_rate_is_chosen_on_some_seeds_and_judged_on_others(trained: Service) -
     assert {tuple(spec["seeds"]) for spec in submitted[:15]} == {(100, 101, 102)}
     assert {tuple(spec["seeds"]) for spec in submitted[15:]} == {tuple(range(8))}
     rates = {spec["name"]: spec["optimizer"]["learning_rate"] for spec in submitted[15:]}
-    assert rates == {job.name: 0.01 for job in labs.load("optimizers").specs}
+    assert rates == {job.name: 0.01 for job in labs.shipped()["optimizers"].specs}
     assert "learning rate 0.01, chosen from 5 on 3 other seeds" in told.stdout
 
 
@@ -467,7 +471,7 @@ def test_labs_are_listed_and_shown(trained: Service) -> None:
     shown = invoke("show", "ensembles").stdout
     assert "Judged by:" in shown
     assert "bagging [members] < bagging [mean]" in shown
-    assert Lab.model_validate_json(invoke("show", "ensembles", "--json").stdout) == labs.load("ensembles")
+    assert Lab.model_validate_json(invoke("show", "ensembles", "--json").stdout) == labs.shipped()["ensembles"]
     assert invoke("show", "alchemy").exit_code == 1
 
 
@@ -475,7 +479,7 @@ def test_labs_are_listed_and_shown(trained: Service) -> None:
 def test_a_lab_is_shown_with_every_one_of_its_claims(name: str) -> None:
     told = invoke("show", name)
     assert told.exit_code == 0
-    assert f"{len(labs.load(name).family)} claims, judged together" in told.stdout
+    assert f"{len(labs.shipped()[name].family)} claims, judged together" in told.stdout
 
 
 def test_a_number_with_an_exponent_is_a_number() -> None:

@@ -1,16 +1,16 @@
 """Labs: shipped experiments, each with a claim to check and the rule by which it is judged."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.resources import files
 from itertools import product
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from descent.comparison import Question
-from descent.documents import parse
-from descent.errors import DescentError
 from models.claims import Claim, Less, MetricValue, TestScore, jobs_of, quantities
 from models.metrics import DEFAULT_METRIC
 from models.spec.job import JobSpec, Seeds, digest
@@ -32,12 +32,6 @@ class Ranking(_Part):
     """`adam < momentum`: the left one has the lower score, of a metric that is better when lower."""
 
     @property
-    def question(self) -> Question:
-        """What to ask of the service once the jobs have ended."""
-        asked = Question(metric=self.metric, target=self.target, score=self.score)
-        return asked | Question(claims=self.claims) if self.claims else asked
-
-    @property
     def as_claims(self) -> list[Claim]:
         return [self._claim(*(side.strip() for side in order.split("<"))) for order in self.claims]
 
@@ -45,6 +39,17 @@ class Ranking(_Part):
         target = self.target if self.score == "steps_to_target" else None
         sides = [MetricValue(job=job, metric=self.metric, take=self.score, target=target) for job in (left, right)]
         return Less(left=sides[0], right=sides[1])
+
+
+class Contender(NamedTuple):
+    """A point of a grid."""
+
+    told: str
+    """`learning rate 0.1`, for people."""
+    trial: JobSpec
+    """What is trained on the seeds set apart for choosing."""
+    judged: JobSpec
+    """What is judged if this point is chosen."""
 
 
 class Tuned(_Part):
@@ -63,12 +68,15 @@ class Tuned(_Part):
         return self
 
     @property
-    def points(self) -> list[dict[str, Any]]:
-        return [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+    def contenders(self) -> list[Contender]:
+        points = [dict(zip(self.grid, values, strict=True)) for values in product(*self.grid.values())]
+        return [self._contender(point) for point in points]
 
-    def at(self, point: dict[str, Any]) -> JobSpec:
-        """What is judged where this point is chosen."""
-        return _changed(self.base, point)
+    def _contender(self, point: dict[str, Any]) -> Contender:
+        told = ", ".join(f"{path.rpartition('.')[2].replace('_', ' ')} {value}" for path, value in point.items())
+        judged = _changed(self.base, point)
+        trial = judged.model_copy(update={"name": f"{self.base.name}, {told}", "seeds": self.chosen_on})
+        return Contender(told, trial, judged)
 
 
 class Quick(_Part):
@@ -129,12 +137,6 @@ class Lab(_Part):
         return [*(self.compare.as_claims if self.compare else ()), *self.claims]
 
     @property
-    def question(self) -> Question:
-        """How to compare its jobs as they are taught: without those that were tuned."""
-        assert self.compare is not None
-        return self.compare.question
-
-    @property
     def to_open(self) -> list[str]:
         """Names of the jobs whose sealed test a claim is about."""
         sides = (side for claim in self.family for side in quantities(claim).values())
@@ -142,8 +144,8 @@ class Lab(_Part):
 
     @property
     def runs(self) -> int:
-        tuned = sum(len(one.points) * len(one.chosen_on) * one.base.evaluation.members for one in self.tuned)
-        return tuned + sum(len(spec.runs) for spec in self.specs)
+        trials = sum(len(contender.trial.runs) for one in self.tuned for contender in one.contenders)
+        return trials + sum(len(spec.runs) for spec in self.specs)
 
     @property
     def fingerprint(self) -> str:
@@ -151,6 +153,11 @@ class Lab(_Part):
         parts = [spec.canonical() | {"name": spec.name} for spec in self.jobs]
         tuned = [one.model_dump(mode="json") for one in self.tuned]
         return digest([parts, tuned, [claim.model_dump(mode="json") for claim in self.family]])
+
+    @property
+    def tag(self) -> str:
+        """With a name of their own appended, the tag of the jobs that one run of this very lab trains."""
+        return f"lab:{self.name}:{self.fingerprint[:8]}:"
 
     def as_quick(self) -> "Lab":
         """The smaller version."""
@@ -194,24 +201,13 @@ def _changed(spec: JobSpec, change: dict[str, Any], *, if_there: bool = False) -
     return JobSpec.model_validate(content)
 
 
-def names() -> list[str]:
-    return sorted(Path(entry.name).stem for entry in files("descent").joinpath("labs").iterdir())
+@cache
+def shipped() -> Mapping[str, Lab]:
+    """The labs that come with Descent, by name, in the order of their names."""
+    found = (_read(entry.read_text(encoding="utf-8")) for entry in files("models").joinpath("labs").iterdir())
+    return MappingProxyType({lab.name: lab for lab in sorted(found, key=attrgetter("name"))})
 
 
-def load(name: str) -> Lab:
-    """Read a shipped lab.
-
-    Raises:
-        DescentError: if there is none of that name.
-
-    """
-    if name not in names():
-        raise DescentError(f"There is no lab {name!r}; there are: {', '.join(names())}")
-    source = files("descent").joinpath("labs", f"{name}.yaml")
-    content = parse(source.read_text(encoding="utf-8"), source.name)
+def _read(text: str) -> Lab:
     # Keys that begin with x- hold what the rest of the file refers to.
-    return Lab.model_validate({key: value for key, value in content.items() if not key.startswith("x-")})
-
-
-def load_all(chosen: Iterable[str]) -> list[Lab]:
-    return [load(name) for name in chosen]
+    return Lab.model_validate({key: value for key, value in yaml.safe_load(text).items() if not key.startswith("x-")})
