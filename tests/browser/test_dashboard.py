@@ -136,12 +136,12 @@ def test_an_address_shared_shows_the_same_to_whoever_has_a_key(
     trained(mine, "one", "two")
     address = page.url.partition("#")[0] + "#/compare?experiment=optimizers"
     page.goto(address)
-    expect(page.get_by_role("heading", name="Scores")).to_be_visible()
+    expect(page.get_by_role("heading", name="Scores", exact=True)).to_be_visible()
     other = browser.new_page()
     other.goto(address)
     other.get_by_label("A key opens this page").fill(key)
     other.get_by_role("button", name="Open").click()
-    expect(other.get_by_role("heading", name="Scores")).to_be_visible()
+    expect(other.get_by_role("heading", name="Scores", exact=True)).to_be_visible()
     other.close()
 
 
