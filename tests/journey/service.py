@@ -47,7 +47,7 @@ class Service:
     def start_api(self) -> "subprocess.Popen[bytes]":
         port = self.url.rpartition(":")[2]
         api = self._start("api", "-m", "api", "--port", port)
-        with Client(self.url, key=KEY) as client:
+        with Client(self.url, key=KEY, patience_seconds=PATIENCE_SECONDS) as client:
             eventually(lambda: client.health().status == "alive", "the API answers")
         return api
 
@@ -62,7 +62,7 @@ class Service:
         return self._start("predictor", "-m", "celery", "--quiet", "-A", "worker.predicting", "worker", "-c", "1")
 
     def _workers(self) -> set[str]:
-        with Client(self.url, key=KEY) as client:
+        with Client(self.url, key=KEY, patience_seconds=PATIENCE_SECONDS) as client:
             return {worker.id for worker in client.workers()}
 
     def _start(self, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
