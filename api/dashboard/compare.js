@@ -82,9 +82,9 @@ function scores(found, names) {
 function ranking(found, names) {
   if (!found.ranking || found.ranking.contenders.length < 2) return null;
   const { by, score, even_budgets: isEven, contenders } = found.ranking;
-  const heads = ["rank", by || "job", "specs tried", `${score} of the best`, "minus the leader's", ""];
+  const heads = ["rank", by || "job", "specs tried", `${score} of the best`, "minus the leader's", "from the leader"];
   const rows = contenders.map((one) => {
-    const cells = [count(one.tried), interval(one.estimate), interval(one.difference), one.tied ? "tied" : ""];
+    const cells = [count(one.tried), interval(one.estimate), interval(one.difference), one.tied === null ? "–" : one.tied ? "tied" : "apart"];
     const label = one.job_id && names.has(one.job_id) ? element("a", { href: `#/jobs/${one.job_id}` }, one.label) : one.label;
     return element("tr", {}, element("td", {}, one.rank ?? "–"), element("th", { scope: "row" }, label), cells.map((text) => element("td", { class: "number" }, text)));
   });
