@@ -198,8 +198,8 @@ def extended(spec: JobSpec, budget: Budget) -> JobSpec:
     if not isinstance(spec.schedule, Constant):
         raise PlanError(
             "/budget",
-            f'the schedule "{spec.schedule.kind}" goes by the budget: a larger one would have trained differently from '
-            "the first step on. Submit a new job",
+            f'the schedule "{spec.schedule.kind}" may go by the budget, under which a larger one would have trained '
+            "differently from the first step on. Submit a new job",
         )
     if spec.evaluation.one_after_another:
         raise PlanError("/budget", "each round of boosting goes by the one before: submit a new job")

@@ -103,7 +103,7 @@ class Adam(Component):
     epsilon: Epsilon = 1e-8
     """ε."""
     amsgrad: bool = False
-    """The largest s so far in the place of s, so that no step size grows (Reddi, Kale & Kumar 2018)."""
+    """The largest s so far in the place of s, divided by 1 − β₂ᵗ as in torch (Reddi, Kale & Kumar 2018)."""
 
 
 class AdamW(Component):
@@ -119,7 +119,7 @@ class AdamW(Component):
     weight_decay: Weight = 1e-2
     """λ; acts on every parameter, biases too, as in torch."""
     amsgrad: bool = False
-    """The largest s so far in the place of s, so that no step size grows (Reddi, Kale & Kumar 2018)."""
+    """The largest s so far in the place of s, divided by 1 − β₂ᵗ as in torch (Reddi, Kale & Kumar 2018)."""
 
 
 class NAdam(Component):
@@ -227,7 +227,7 @@ class LBFGS(Component):
     history: int = Field(100, ge=1, le=1_000)
     """Updates that are remembered."""
     line_search: bool = True
-    """Search along the direction for a place that meets the strong Wolfe conditions."""
+    """Search along the direction for a place that meets the strong Wolfe conditions, in at most 25 looks."""
 
 
 class PytorchOptimizer(Component):

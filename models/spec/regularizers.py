@@ -233,7 +233,7 @@ class EarlyStopping(_Regularizer):
     times by how much the mean clean training loss of the strip exceeds its lowest, relatively. UP: when the validation
     loss has grown in `increases` strips in a row, from the end of one to the end of the next."""
     patience: Annotated[int, Field(ge=1, le=10_000), PerRun] = 10
-    """Of "patience": evaluations without improvement that are still endured."""
+    """Of "patience": how many evaluations in a row without improvement end the run."""
     threshold: PositiveRate = 5.0
     """Of "generalization_loss", in percent, and of "progress_quotient": Prechelt's α."""
     strip: Annotated[int, Field(ge=1, le=10_000)] = 5

@@ -187,7 +187,7 @@ def test_labels_and_budget_change_together_or_not_at_all(api: httpx2.Client, wor
         ({}, {"steps": 100, "epochs": None, "max_seconds": -1}, "/budget/max_seconds", "greater than 0"),
         ({"batch_size": 1}, {"epochs": 10_000}, "/budget", "points a run exceed"),
         ({}, {"steps": 1_000_000}, "/budget", "points a run exceed"),
-        ({"schedule": "cosine"}, {"steps": 200}, "/budget", "goes by the budget"),
+        ({"schedule": "cosine"}, {"steps": 200}, "/budget", "go by the budget"),
         ({}, {"epochs": 11}, "/budget", "99 steps are no more than the 100"),
     ],
 )

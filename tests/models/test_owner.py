@@ -344,7 +344,7 @@ def test_a_run_that_was_trained_eagerly_goes_on_so_however_long_it_is_now(
 @pytest.mark.parametrize(
     ("changes", "budget", "words"),
     [
-        ({"schedule": "cosine"}, {"steps": 500}, 'the schedule "cosine" goes by the budget'),
+        ({"schedule": "cosine"}, {"steps": 500}, 'the schedule "cosine" may go by the budget'),
         ({"evaluation": {"kind": "boosting"}}, {"steps": 500}, "round of boosting"),
         ({}, {"steps": 100}, "no more than the 100"),
         ({}, {"steps": 7}, "no more than the 100"),

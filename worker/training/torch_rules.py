@@ -109,6 +109,12 @@ class MuonRule(TorchRule):
         return [(muon, 1.0), (adamw, spec.adamw_learning_rate / spec.learning_rate)]
 
 
+LOOKS_OF_A_SEARCH = 25
+"""How often a line search may compute the loss, as in torch's own; by default torch shares 5/4 of that one look among
+all iterations of an update, so that one iteration could not search at all, and stood still where its first length was
+too long."""
+
+
 class LBFGSRule(TorchRule):
     """Limited-memory BFGS, which takes loss and gradient at places of its own choice."""
 
@@ -123,6 +129,7 @@ class LBFGSRule(TorchRule):
         optimizer = torch.optim.LBFGS(
             self._views,
             max_iter=spec.iterations,
+            max_eval=LOOKS_OF_A_SEARCH * spec.iterations,
             history_size=spec.history,
             line_search_fn="strong_wolfe" if spec.line_search else None,
             tolerance_grad=0,

@@ -54,6 +54,7 @@ def test_lbfgs_trains_as_torch_does(train_runs: Any, line_search: bool, iteratio
         plain.module.parameters(),
         lr=1.0 if line_search else 0.2,
         max_iter=iterations,
+        max_eval=25 * iterations,
         history_size=5,
         line_search_fn="strong_wolfe" if line_search else None,
         tolerance_grad=0,
@@ -71,6 +72,13 @@ def test_lbfgs_trains_as_torch_does(train_runs: Any, line_search: bool, iteratio
         losses.append(peer.step(closure))  # type: ignore[no-untyped-call]
     np.testing.assert_allclose(heard.values(0, "train_loss"), losses, rtol=5e-3)
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lbfgs_searches_until_the_loss_falls(train_runs: Any, seed: int) -> None:
+    heard = train_runs(BASE | {"optimizer": "lbfgs", "budget": {"steps": 40}}, [seed])
+    losses = heard.values(0, "train_loss")
+    assert losses[-1] < losses[0] / 3
 
 
 def test_lbfgs_moves_the_running_averages_once_an_update(train_runs: Any) -> None:
