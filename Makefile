@@ -52,16 +52,25 @@ check: $(VENV)/dev ## Lint, types, import contracts, generated docs
 	@$(BIN)/mypy
 	@echo "Checking imports"
 	@$(BIN)/lint-imports
+	@echo "Checking the client that is made of the asynchronous one"
+	@$(BIN)/python tools/synchronous.py --check
 	@echo "Checking generated docs"
-	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/python -m docs.generate --check
 
 .PHONY: format
 format: $(VENV)/dev ## Put the code in shape
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+	@$(BIN)/python tools/synchronous.py
 
 .PHONY: docs
-docs: $(VENV)/dev ## Write the generated pages of docs/ anew
-	@$(BIN)/python docs/generate.py
+docs: $(VENV)/dev ## Write the generated pages of docs/ anew, and build the site into build/site
+	@$(BIN)/python -m docs.generate
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+.PHONY: docs-serve
+docs-serve: docs ## Show the site at http://127.0.0.1:8001
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory build/site 8001
 
 .PHONY: screenshots
 screenshots: $(VENV)/dev ## Take the pictures of the README anew, from a real service in a browser
@@ -72,7 +81,7 @@ labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what cam
 	@echo "Running nine labs on a private service: about a quarter of an hour on two cores"
 	@mkdir -p docs/labs
 	@env -u DESCENT_URL $(BIN)/descent lab run --all --store docs/labs
-	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m docs.generate
 
 .PHONY: bench
 bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients, keys, the dashboard

@@ -1,9 +1,11 @@
+# Made from descent/asynchronous/access.py: change that file, then `make format`.
 """The client's part for keys, and for what was done with them."""
 
 from collections.abc import Iterator
 from datetime import datetime
 
-from descent.asking import PAGE_SIZE, Asking, given, id_of
+from descent.asking import Asking
+from descent.naming import PAGE_SIZE, given, id_of
 from models.access import Event, Key, NewKey, Scope
 from models.answers import Job
 
@@ -17,7 +19,8 @@ class Access(Asking):
         """Make a key that acts for an owner. Only this answer has its secret. It takes a key of scope admin.
 
         Example:
-            >>> client.create_key("ada", note="laptop").key
+            >>> made = client.create_key("ada", note="laptop")
+            >>> made.key
             'dk_4be1f70a9c2d83e6_…'
 
         """

@@ -1,17 +1,15 @@
+# Made from descent/asynchronous/asking.py: change that file, then `make format`.
 """How every part of the client asks: one question, or page after page."""
 
-from collections.abc import Iterator
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from descent.errors import DescentError
-from descent.transport import Parameters, Transport
-from models.answers import Job, Page, Run
-
-PAGE_SIZE = 200
+from descent import exchange
+from descent.naming import Parameters
+from descent.transport import Transport
+from models.answers import Page
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -21,21 +19,19 @@ class Asking:
 
     _transport: Transport
 
-    def _ask(self, kind: type[Item], method: str, path: str, parameters: Parameters = (), body: Any = None) -> Item:
-        return self._read(kind, self._transport.send(method, path, parameters=parameters, body=body))
+    def _ask(
+        self,
+        kind: type[Item],
+        method: str,
+        path: str,
+        parameters: Parameters = (),
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Item:
+        answer = self._transport.send(method, path, parameters=parameters, body=body, headers=headers)
+        return exchange.read(kind, answer, self._transport.url)
 
-    def _read(self, kind: type[Item], answer: httpx2.Response) -> Item:
-        try:
-            return kind.model_validate_json(answer.content)
-        except ValidationError as error:
-            place = "/".join(map(str, error.errors()[0]["loc"]))
-            where = f"at {place} of {answer.request.url.path}"
-            raise DescentError(
-                f"{self._transport.url} answers in words that this client does not know ({where}): they are of "
-                f"different versions. This is descent {version('descent')}; the service's stands in its /docs."
-            ) from error
-
-    def _pages(self, kind: type[Item], path: str, parameters: Parameters) -> Iterator[Item]:
+    def _pages(self, kind: type[Item], path: str, parameters: Parameters = ()) -> Iterator[Item]:
         after: Parameters = ()
         while True:
             page = self._ask(Page[kind], "GET", path, [*parameters, *after])  # type: ignore[valid-type]
@@ -44,11 +40,5 @@ class Asking:
                 return
             after = [("after", str(page.next_after))]
 
-
-def id_of(named: "str | Job | Run") -> str:
-    return named if isinstance(named, str) else named.id
-
-
-def given(**parameters: str | None) -> list[tuple[str, str]]:
-    """Those that have a value."""
-    return [(name, value) for name, value in parameters.items() if value is not None]
+    def _all(self, kind: type[Item], path: str, parameters: Parameters = ()) -> list[Item]:
+        return list(self._pages(kind, path, parameters))

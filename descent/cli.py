@@ -12,6 +12,7 @@ from descent.commands import (
     components,
     datasets,
     diagnosing,
+    exporting,
     jobs,
     keeping,
     keys,
@@ -66,6 +67,7 @@ app.command()(jobs.cancel)
 app.command()(jobs.retry)
 app.command()(jobs.label)
 app.command()(jobs.download)
+app.command()(exporting.export)
 app.command()(jobs.delete)
 app.add_typer(sweeps.app, name="sweep")
 app.command("experiments")(operations.list_experiments)

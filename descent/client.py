@@ -1,3 +1,4 @@
+# Made from descent/asynchronous/client.py: change that file, then `make format`.
 """The client: what the service offers, as methods."""
 
 import os
@@ -5,60 +6,43 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, Unpack, overload
+from typing import Any, Literal, Self, Unpack
+from urllib.parse import quote
 
 import httpx2
 
+from descent import exchange
 from descent.access import Access
-from descent.asking import PAGE_SIZE, given, id_of
 from descent.comparison import Comparison, Question, as_parameters
-from descent.errors import DescentError, TimedOut
-from descent.history import History, follow
 from descent.keeping import Keeping
 from descent.local.state import key_of, running_url
 from descent.measuring import Measuring
+from descent.naming import PAGE_SIZE, Spec, as_body, as_header, given, id_of
+from descent.pacing import Pace, still
+from descent.recording import Recording
+from descent.sweeping import Sweeping
 from descent.transport import Transport
 from descent.uploading import Uploading
-from models.answers import (
-    Artifact,
-    Checkpoint,
-    ComponentChoice,
-    Experiment,
-    Health,
-    Job,
-    JobMetrics,
-    MetricsPage,
-    PlannedJob,
-    Queue,
-    Readiness,
-    Run,
-    Snapshot,
-    Sweep,
-    SweepSummary,
-    Worker,
-)
+from models.answers import ComponentChoice, Experiment, Health, Job, PlannedJob, Queue, Readiness, Run, Worker
 from models.claims import Claim, Judgement
-from models.spec.job import JobSpec
-from models.status import RunStatus
+from models.lab_plans import LabPlan, LabSummary
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 
-Spec = JobSpec | dict[str, Any]
 
-
-class Client(Uploading, Measuring, Keeping, Access):
+class Client(Sweeping, Uploading, Recording, Measuring, Keeping, Access):
     """Talks to one service.
 
     Jobs and runs are named by their id, or by the `Job` or `Run` itself, and data sets by their name, too. Every
     method raises `Refused` where the service declines, with its reasons, and `Unreachable` where nothing answers for
-    `patience_seconds`.
+    `patience_seconds`. A hundred requests may be under way at once; those beyond wait for their turn.
 
     Example:
         >>> client = Client()
         >>> job = client.submit({"dataset": "digits", "optimizer": "adam", "seeds": 3})
-        >>> client.wait(job).status
+        >>> job = client.wait(job)
+        >>> job.status
         <RunStatus.SUCCEEDED: 'succeeded'>
 
     """
@@ -93,14 +77,20 @@ class Client(Uploading, Measuring, Keeping, Access):
 
     # ── jobs ─────────────────────────────────────────────────────────────────────────────────────
 
-    def submit(self, spec: Spec, *, on_duplicate: Literal["new", "return"] = "new") -> Job:
-        """Hand in a job. With `on_duplicate="return"` a job of the same spec that has succeeded is handed back."""
+    def submit(
+        self, spec: Spec, *, on_duplicate: Literal["new", "return"] = "new", idempotency_key: str | None = None
+    ) -> Job:
+        """Hand in a job. With `on_duplicate="return"` a job of the same spec that has succeeded is handed back.
+
+        A submission that was interrupted may have reached the service. Make it with an `idempotency_key`, up to 200
+        characters of your choice, and with the same key again: within a day that hands back the same job.
+        """
         parameters = [("on_duplicate", on_duplicate)] if on_duplicate != "new" else []
-        return self._ask(Job, "POST", "/v1/jobs", parameters, _plain(spec))
+        return self._ask(Job, "POST", "/v1/jobs", parameters, as_body(spec), as_header(idempotency_key))
 
     def validate(self, spec: Spec) -> PlannedJob:
         """Say what a spec would ask for, and store nothing."""
-        return self._ask(PlannedJob, "POST", "/v1/jobs/validate", body=_plain(spec))
+        return self._ask(PlannedJob, "POST", "/v1/jobs/validate", body=as_body(spec))
 
     def jobs(
         self,
@@ -129,7 +119,7 @@ class Client(Uploading, Measuring, Keeping, Access):
         return self._ask(Job, "GET", f"/v1/jobs/{id_of(job)}")
 
     def runs(self, job: str | Job) -> list[Run]:
-        return list(self._pages(Run, f"/v1/jobs/{id_of(job)}/runs", []))
+        return self._all(Run, f"/v1/jobs/{id_of(job)}/runs")
 
     def run(self, run: str | Run) -> Run:
         return self._ask(Run, "GET", f"/v1/runs/{id_of(run)}")
@@ -147,8 +137,7 @@ class Client(Uploading, Measuring, Keeping, Access):
         labels = {"name": name, "tags": None if tags is None else list(tags), "notes": notes, "priority": priority}
         changed = {label: value for label, value in labels.items() if value is not None}
         headers = {"If-Match": f'"{job.version}"'}
-        answer = self._transport.send("PATCH", f"/v1/jobs/{id_of(job)}", body=changed, headers=headers)
-        return Job.model_validate_json(answer.content)
+        return self._ask(Job, "PATCH", f"/v1/jobs/{id_of(job)}", body=changed, headers=headers)
 
     def cancel(self, job: str | Job) -> Job:
         return self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/cancel")
@@ -190,136 +179,58 @@ class Client(Uploading, Measuring, Keeping, Access):
     def delete(self, job: str | Job) -> None:
         self._transport.send("DELETE", f"/v1/jobs/{id_of(job)}")
 
-    def wait(self, job: str | Job, timeout: float | None = None) -> Job:
+    def wait(self, job: str | Job, timeout: float | None = None, *, progress: bool = False) -> Job:
         """Return the job once all its runs have ended, however they ended.
 
-        A paused job has not ended: this waits until it is resumed, or cancelled, from elsewhere.
+        A paused job has not ended: this waits until it is resumed, or cancelled, from elsewhere. With `progress` it
+        shows how far the runs are, in a terminal or a notebook as moving bars, elsewhere as lines on standard error.
 
         Raises:
             TimedOut: after `timeout` seconds.
 
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pause = 0.1
+        if progress:
+            # Only who looks on has to load what draws.
+            from descent.screens import console
+            from descent.watching import watch
+
+            (ended,) = watch(self, [self.job(job)], console(), timeout)
+            return ended
+        pace = Pace(timeout)
         while not (found := self.job(job)).is_terminal:
-            if deadline is not None and time.monotonic() + pause > deadline:
-                later = "it goes on once it is resumed" if found.status is RunStatus.PAUSED else "it goes on"
-                raise TimedOut(f"{found.name or found.id} is still {found.status} after {timeout:g} s; {later}")
-            time.sleep(pause)
-            pause = min(1.5 * pause, 1.0)
+            time.sleep(pace.next_pause_while(*still(found)))
         return found
-
-    # ── what runs measure ────────────────────────────────────────────────────────────────────────
-
-    def metrics(self, run: str | Run, names: Sequence[str] = ()) -> Iterator[MetricsPage]:
-        """Follow a run live, from its first point to its end.
-
-        Every point comes once. A page with a `rollback` takes points back: the run was trained again from an earlier
-        step. `History.take` does the bookkeeping.
-        """
-        return follow(lambda after, wait: self.metrics_page(run, names, after=after, wait=wait))
-
-    def history(self, run: str | Run, names: Sequence[str] = ()) -> History:
-        """All points that a run has reported so far."""
-        history = History()
-        after = ""
-        while True:
-            page = self.metrics_page(run, names, after=after)
-            history.take(page)
-            # A page may hold points of other metrics only: what tells the end is a cursor that stands still.
-            if page.is_terminal or page.next_after == after:
-                return history
-            after = page.next_after
-
-    def metrics_page(
-        self, run: str | Run, names: Sequence[str] = (), *, after: str = "", wait: float = 0.0
-    ) -> MetricsPage:
-        """The points after a cursor; where there are none yet, wait up to `wait` seconds for some."""
-        parameters = [("name", name) for name in names]
-        parameters += given(after=after or None, wait=f"{wait:g}" if wait else None)
-        return self._ask(MetricsPage, "GET", f"/v1/runs/{id_of(run)}/metrics", parameters)
-
-    def job_metrics(self, job: str | Job) -> JobMetrics:
-        """Mean and interval over a job's runs."""
-        return self._ask(JobMetrics, "GET", f"/v1/jobs/{id_of(job)}/metrics")
-
-    def snapshots(self, run: str | Run) -> list[Snapshot]:
-        return list(self._pages(Snapshot, f"/v1/runs/{id_of(run)}/snapshots", []))
-
-    def checkpoints(self, run: str | Run) -> list[Checkpoint]:
-        """From where a run can go on, the newest first."""
-        return list(self._pages(Checkpoint, f"/v1/runs/{id_of(run)}/checkpoints", []))
-
-    def artifacts(self, run: str | Run) -> list[Artifact]:
-        return list(self._pages(Artifact, f"/v1/runs/{id_of(run)}/artifacts", []))
-
-    def download(self, artifact: Artifact) -> bytes:
-        """The bytes of a file that a run left."""
-        return self._transport.send("GET", f"/v1/runs/{artifact.run_id}/artifacts/{artifact.id}").content
-
-    @overload
-    def weights(self, run: str | Run) -> bytes: ...
-    @overload
-    def weights(self, run: str | Run, path: Path) -> Path: ...
-    def weights(self, run: str | Run, path: Path | None = None) -> bytes | Path:
-        """The trained weights as a safetensors file: its bytes, or written to `path`."""
-        name = "weights.safetensors"
-        found = [artifact for artifact in self.artifacts(run) if artifact.name == name]
-        if not found:
-            raise DescentError(f"{id_of(run)} has no {name}: weights are kept once a run has succeeded")
-        content = self.download(found[0])
-        if path is None:
-            return content
-        path.write_bytes(content)
-        return path
 
     # ── questions over many jobs ─────────────────────────────────────────────────────────────────
 
-    def submit_sweep(
-        self, base: Spec, grid: dict[str, list[Any]], *, name: str = "", seeds: int | Sequence[int] | None = None
-    ) -> Sweep:
-        """Hand in one job per combination of the grid; its keys are dotted paths such as `optimizer.learning_rate`."""
-        body: dict[str, Any] = {"name": name, "base": _plain(base), "grid": grid}
-        if seeds is not None:
-            body["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
-        return self._ask(Sweep, "POST", "/v1/sweeps", body=body)
-
-    def sweeps(self, *, page_size: int = PAGE_SIZE) -> Iterator[SweepSummary]:
-        """Walk through the sweeps, newest first; their jobs are counted, not told."""
-        return self._pages(SweepSummary, "/v1/sweeps", given(limit=str(page_size)))
-
-    def sweep(self, sweep_id: str) -> Sweep:
-        return self._ask(Sweep, "GET", f"/v1/sweeps/{sweep_id}")
-
-    def cancel_sweep(self, sweep_id: str) -> Sweep:
-        return self._ask(Sweep, "POST", f"/v1/sweeps/{sweep_id}/cancel")
-
-    def pause_sweep(self, sweep_id: str) -> Sweep:
-        """Pause every job of a sweep that waits or trains."""
-        return self._ask(Sweep, "POST", f"/v1/sweeps/{sweep_id}/pause")
-
-    def resume_sweep(self, sweep_id: str) -> Sweep:
-        """Let every paused job of a sweep go on from where it was saved."""
-        return self._ask(Sweep, "POST", f"/v1/sweeps/{sweep_id}/resume")
-
     def experiments(self) -> Iterator[Experiment]:
-        return self._pages(Experiment, "/v1/experiments", [])
+        return self._pages(Experiment, "/v1/experiments")
 
     def components(self, family: str | None = None) -> list[ComponentChoice]:
         """Every choice that a spec can name, or those of one family."""
         path = "/v1/components" + (f"/{family}" if family else "")
-        return list(self._pages(ComponentChoice, path, []))
+        return self._all(ComponentChoice, path)
+
+    def labs(self) -> list[LabSummary]:
+        """The experiments that come with the service: each a claim, and the jobs that can support or refute it."""
+        return self._all(LabSummary, "/v1/labs")
+
+    def lab(self, name: str, *, quick: bool = False) -> LabPlan:
+        """All that it takes to run a lab, or its smaller version."""
+        return self._ask(LabPlan, "GET", f"/v1/labs/{quote(name, safe='')}", given(quick="true" if quick else None))
 
     def compare(self, jobs: Sequence[str | Job] = (), **question: Unpack[Question]) -> Comparison:
         """Put jobs side by side, paired by seed.
 
         Example:
-            >>> client.compare([adam, sgd], target=0.02, score="steps_to_target", claims=["adam < sgd"]).verdict
+            >>> found = client.compare([adam, sgd], target=0.02, score="steps_to_target", claims=["adam < sgd"])
+            >>> found.verdict
             'supported'
 
         """
         parameters = [*_named(jobs), *as_parameters(question)]
-        return Comparison.read(self._transport.send("GET", "/v1/comparisons", parameters=parameters).content)
+        answer = self._transport.send("GET", "/v1/comparisons", parameters=parameters)
+        return Comparison.read(answer.content)
 
     def report(
         self,
@@ -330,7 +241,8 @@ class Client(Uploading, Measuring, Keeping, Access):
     ) -> str:
         """The same comparison as one self-contained document."""
         parameters = [*_named(jobs), *as_parameters(question), ("format", format)]
-        return self._transport.send("GET", "/v1/comparisons/report", parameters=parameters).text
+        answer = self._transport.send("GET", "/v1/comparisons/report", parameters=parameters)
+        return answer.text
 
     def verdict(self, claims: Sequence[Claim | dict[str, Any]]) -> Judgement:
         """Judge claims about jobs whose runs have ended, as one family.
@@ -338,7 +250,8 @@ class Client(Uploading, Measuring, Keeping, Access):
         Example:
             >>> steps = {"kind": "metric", "take": "steps_to_target", "target": 0.02}
             >>> claim = {"kind": "less", "left": {**steps, "job": adam.id}, "right": {**steps, "job": sgd.id}}
-            >>> client.verdict([claim]).verdict
+            >>> judged = client.verdict([claim])
+            >>> judged.verdict
             'supported'
 
         """
@@ -351,7 +264,7 @@ class Client(Uploading, Measuring, Keeping, Access):
         return self._ask(Queue, "GET", "/v1/queue")
 
     def workers(self) -> list[Worker]:
-        return list(self._pages(Worker, "/v1/workers", []))
+        return self._all(Worker, "/v1/workers")
 
     def health(self) -> Health:
         return self._ask(Health, "GET", "/healthz")
@@ -359,11 +272,7 @@ class Client(Uploading, Measuring, Keeping, Access):
     def readiness(self) -> Readiness:
         """Which of the parts that the service stands on answer."""
         answer = self._transport.send("GET", "/readyz", answers=[httpx2.codes.SERVICE_UNAVAILABLE])
-        return self._read(Readiness, answer)
-
-
-def _plain(spec: Spec) -> dict[str, Any]:
-    return spec.model_dump(mode="json") if isinstance(spec, JobSpec) else spec
+        return exchange.read(Readiness, answer, self.url)
 
 
 def _named(jobs: Sequence[str | Job]) -> list[tuple[str, str]]:

@@ -1,3 +1,4 @@
+# Made from descent/asynchronous/content.py: change that file, then `make format`.
 """A file as the body of a request: read a piece at a time, and from its beginning whenever it is sent again."""
 
 from collections.abc import Callable, Iterator

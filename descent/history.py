@@ -1,8 +1,6 @@
-"""A run's metrics as they arrive, and the history that they add up to."""
+"""The history that a run's metrics add up to."""
 
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     import pandas
     import polars
     from numpy.typing import NDArray
-
-LONG_POLL_SECONDS = 15.0
 
 
 @dataclass
@@ -106,20 +102,3 @@ def _needed(package: str) -> Any:
         return import_module(package)
     except ModuleNotFoundError:
         raise DescentError(f"This takes {package}: `pip install {package}`.") from None
-
-
-def follow(fetch: Callable[[str, float], MetricsPage]) -> Iterator[MetricsPage]:
-    """Yield a run's pages until it has ended. `fetch(after, wait)` asks for what follows a cursor.
-
-    The cursor moves only with a page in hand, so a page that got lost on the way is asked for again and no point comes
-    twice. A page without anything new is not handed on.
-    """
-    after = ""
-    while True:
-        page = fetch(after, LONG_POLL_SECONDS)
-        if page.series or page.rollback or page.is_terminal:
-            yield page
-        if page.is_terminal:
-            return
-        after = page.next_after
-        time.sleep(page.poll_after_ms / 1000)

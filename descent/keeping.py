@@ -1,5 +1,7 @@
+# Made from descent/asynchronous/keeping.py: change that file, then `make format`.
 """The client's part for housekeeping: what has had its time goes."""
 
+from descent import exchange
 from descent.asking import Asking
 from models.answers import Housekeeping
 
@@ -14,10 +16,11 @@ class Keeping(Asking):
         """Remove what has had its time, and files that nothing names; with `dry_run` only say what that would be.
 
         Example:
-            >>> client.collect_garbage(dry_run=True).orphans
+            >>> tidied = client.collect_garbage(dry_run=True)
+            >>> tidied.orphans
             Removed(count=2, bytes=40960)
 
         """
         parameters = [("dry_run", str(dry_run).lower())]
         answer = self._transport.send("POST", "/v1/housekeeping", parameters=parameters, read_seconds=TIDYING_SECONDS)
-        return Housekeeping.model_validate_json(answer.content)
+        return exchange.read(Housekeeping, answer, self._transport.url)

@@ -1,10 +1,12 @@
+# Made from descent/asynchronous/measuring.py: change that file, then `make format`.
 """The client's part for what trained networks are worth: results, diagnoses, analyses, the sealed test."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from descent.asking import Asking, id_of
-from descent.errors import TimedOut
+from descent.asking import Asking
+from descent.naming import id_of
+from descent.pacing import Pace
 from models.answers import Analysis, Diagnosis, Job, JobDiagnosis, JobResults, Page, Run, TestEvaluation
 from models.spec.analyses import LaterAnalysis
 
@@ -28,7 +30,7 @@ class Measuring(Asking):
     def analyses(self, named: str | Job | Run, *, details: bool = False) -> list[Analysis]:
         """What was measured of a run, or of all runs of a job; with `details`, curves and grids, too."""
         parameters = [("details", str(details).lower())]
-        return list(self._pages(Analysis, f"{_path_of(named)}/analyses", parameters))
+        return self._all(Analysis, f"{_path_of(named)}/analyses", parameters)
 
     def analyse(self, named: str | Job | Run, analysis: LaterAnalysis | dict[str, object] | str) -> list[Analysis]:
         """Have a run measured, or all runs of a job that have succeeded. What was measured before is not made anew.
@@ -43,7 +45,8 @@ class Measuring(Asking):
         path = f"{_path_of(named)}/analyses"
         if path.startswith("/v1/runs/"):
             return [self._ask(Analysis, "POST", path, body=asked)]
-        return self._ask(Page[Analysis], "POST", path, body=asked).data
+        page = self._ask(Page[Analysis], "POST", path, body=asked)
+        return page.data
 
     def wait_for_analyses(
         self, named: str | Job | Run, timeout: float | None = None, *, details: bool = False
@@ -54,11 +57,9 @@ class Measuring(Asking):
             TimedOut: after `timeout` seconds.
 
         """
-
-        def ended() -> bool:
-            return all(one.is_terminal for one in self.analyses(named))
-
-        _wait(ended, timeout, f"{id_of(named)} is still being analysed")
+        pace = Pace(timeout)
+        while not all(one.is_terminal for one in self.analyses(named)):
+            time.sleep(pace.next_pause_while(f"{id_of(named)} is still being analysed"))
         return self.analyses(named, details=details)
 
     def open_test(self, job: str | Job, *, opened_by: str = "", reason: str = "") -> TestEvaluation:
@@ -73,8 +74,10 @@ class Measuring(Asking):
             TimedOut: after `timeout` seconds.
 
         """
-        _wait(lambda: self.test_evaluation(job).is_terminal, timeout, f"{id_of(job)} is still being tested")
-        return self.test_evaluation(job)
+        pace = Pace(timeout)
+        while not (found := self.test_evaluation(job)).is_terminal:
+            time.sleep(pace.next_pause_while(f"{id_of(job)} is still being tested"))
+        return found
 
     def test_evaluation(self, job: str | Job) -> TestEvaluation:
         """What the sealed rows say of a job that was opened."""
@@ -82,17 +85,7 @@ class Measuring(Asking):
 
     def test_ledger(self) -> Iterator[TestEvaluation]:
         """Every look at sealed rows, newest first."""
-        return self._pages(TestEvaluation, "/v1/test-ledger", [])
-
-
-def _wait(ended: Callable[[], bool], timeout: float | None, said: str) -> None:
-    deadline = None if timeout is None else time.monotonic() + timeout
-    pause = 0.1
-    while not ended():
-        if deadline is not None and time.monotonic() + pause > deadline:
-            raise TimedOut(f"{said} after {timeout:g} s; it goes on")
-        time.sleep(pause)
-        pause = min(1.5 * pause, 1.0)
+        return self._pages(TestEvaluation, "/v1/test-ledger")
 
 
 def _path_of(named: str | Job | Run) -> str:

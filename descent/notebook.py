@@ -5,12 +5,14 @@ import sys
 from html import escape
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from descent import tables
 from descent.comparison import Comparison
 from models.answers import Job
 
+WIDTH = 110
+"""In letters."""
 _STYLE = 'style="border-collapse:collapse;font-variant-numeric:tabular-nums"'
 _COLORS = {"succeeded": "#00704f", "failed": "#a84300", "running": "#0067a3"}
 
@@ -49,6 +51,12 @@ def job_html(job: Job) -> str:
 
 def comparison_html(comparison: Comparison) -> str:
     """What the terminal shows, with its colors."""
-    console = Console(record=True, width=110, file=io.StringIO())
-    console.print(tables.draw(comparison))
+    return as_html(tables.draw(comparison))
+
+
+def as_html(shown: RenderableType, width: int = WIDTH) -> str:
+    """What a terminal would show, with its colors."""
+    # In a notebook rich would show at once what is only written down here.
+    console = Console(record=True, width=width, file=io.StringIO(), force_jupyter=False)
+    console.print(shown)
     return console.export_html(inline_styles=True, code_format='<pre style="line-height:1.35">{code}</pre>')

@@ -1,36 +1,28 @@
+# Made from descent/asynchronous/transport.py: change that file, then `make format`.
 """Requests that survive a restart of the service, and problems that become exceptions."""
 
-import random
-import re
+import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import uuid4
 
 import httpx2
-from pydantic import ValidationError
 
+from descent import exchange
 from descent.content import FileContent
-from descent.errors import CutOff, DescentError, Refused, TimedOut, Unreachable
-from models.answers import Problem
+from descent.errors import DescentError
+from descent.exchange import CONNECT_SECONDS, READ_SECONDS, STALLED_SECONDS
+from descent.naming import Parameters
+from descent.pacing import Pace
 
-Parameters = Sequence[tuple[str, str]]
-"""Query parameters in order; a name may stand more than once."""
-
-READ_SECONDS = 30.0
-_CONNECT_SECONDS = 10.0
-_STALLED_SECONDS = 60.0
-"""How long a service may take no byte of a file: its disk may be slow."""
-_FIRST_PAUSE_SECONDS = 0.1
+CONNECTIONS = 100
+"""So many requests are under way at once. A service takes two thousand connections of all its clients."""
 _LONGEST_PAUSE_SECONDS = 2.0
-_COME_BACK_LATER = frozenset({httpx2.codes.TOO_MANY_REQUESTS, httpx2.codes.SERVICE_UNAVAILABLE})
-_NEVER_CONNECTED = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Transport:
-    """Sends one request until it is answered, or until patience runs out.
+    """Sends a request until it is answered, or until patience runs out.
 
     Every POST carries an Idempotency-Key, the same one each time it is sent again, so a request whose answer got lost
     takes effect once.
@@ -38,18 +30,15 @@ class Transport:
 
     def __init__(self, url: str, key: str | None, patience_seconds: float) -> None:
         self.url = url.rstrip("/")
-        if key is not None and not _KEY.fullmatch(key):
-            raise DescentError("The key cannot be one: it has a character that no key has. See DESCENT_KEY.")
-        authorization = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._patience_seconds = patience_seconds
+        self._places = threading.Semaphore(CONNECTIONS)
+        authorization = exchange.authorization(key)
         try:
-            # A proxy of the environment must not stand between two processes of one machine.
-            proxied = httpx2.URL(self.url).host not in _LOOPBACK
             self._http = httpx2.Client(
                 base_url=self.url,
                 headers=authorization,
-                timeout=httpx2.Timeout(_CONNECT_SECONDS, read=READ_SECONDS),
-                trust_env=proxied,
+                limits=httpx2.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
+                trust_env=exchange.is_elsewhere(self.url),
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise DescentError(f"{url!r} is no address of a service: {error}") from error
@@ -81,26 +70,25 @@ class Transport:
 
         """
         request = self._request(method, path, parameters, body, content, headers, read_seconds)
-        deadline = time.monotonic() + self._patience_seconds
-        pause = _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                answer = self._http.send(request)
-            except httpx2.UnsupportedProtocol as error:
-                raise DescentError(f"{self.url!r} is no address of a service: it begins with http://") from error
-            except httpx2.TransportError as error:
-                if time.monotonic() + pause > deadline:
-                    raise self._failure(error, content, read_seconds) from error
-            else:
-                if answer.is_success or answer.status_code in answers:
-                    return answer
-                asked = _retry_after(answer, pause)
-                if answer.status_code not in _COME_BACK_LATER or time.monotonic() + asked > deadline:
-                    raise refusal(answer)
-                pause = asked
-            # A little chance keeps a crowd of clients from coming back all at once.
-            time.sleep(pause * random.uniform(1.0, 1.2))  # noqa: S311
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        file = content if isinstance(content, FileContent) else None
+        # Patience is with the service: who waits for others of this client to be answered has lost none.
+        with self._places:
+            pace = Pace(self._patience_seconds, growth=2.0, longest=_LONGEST_PAUSE_SECONDS)
+            while True:
+                try:
+                    answer = self._http.send(request)
+                except httpx2.UnsupportedProtocol as error:
+                    raise DescentError(f"{self.url!r} is no address of a service: it begins with http://") from error
+                except httpx2.TransportError as error:
+                    if pace.is_over:
+                        raise exchange.failure(self.url, error, file, read_seconds) from error
+                else:
+                    if answer.is_success or answer.status_code in answers:
+                        return answer
+                    pace.slow_down(exchange.retry_after(answer))
+                    if answer.status_code not in exchange.COME_BACK_LATER or pace.is_over:
+                        raise exchange.refusal(answer)
+                time.sleep(pace.next_pause())
 
     def _request(
         self,
@@ -117,7 +105,7 @@ class Transport:
             sent_headers.setdefault("Idempotency-Key", str(uuid4()))
         if isinstance(content, FileContent):
             sent_headers["Content-Length"] = str(content.size)
-        write_seconds = _STALLED_SECONDS if isinstance(content, FileContent) else _CONNECT_SECONDS
+        write_seconds = STALLED_SECONDS if isinstance(content, FileContent) else CONNECT_SECONDS
         try:
             return self._http.build_request(
                 method,
@@ -126,38 +114,7 @@ class Transport:
                 json=body,
                 content=content,
                 headers=sent_headers,
-                timeout=httpx2.Timeout(_CONNECT_SECONDS, read=read_seconds, write=write_seconds),
+                timeout=httpx2.Timeout(CONNECT_SECONDS, read=read_seconds, write=write_seconds, pool=None),
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise DescentError(f"This cannot be sent: {error}") from error
-
-    def _failure(
-        self, error: httpx2.TransportError, content: bytes | FileContent | None, read_seconds: float
-    ) -> DescentError:
-        reason = str(error) or type(error).__name__
-        if not isinstance(content, FileContent) or isinstance(error, _NEVER_CONNECTED):
-            return Unreachable(self.url, reason)
-        if isinstance(error, httpx2.ReadTimeout) and content.sent == content.size:
-            return TimedOut(
-                f"{self.url} has the whole file and has not answered for {read_seconds:g} s. It may still be reading: "
-                "`descent datasets list` shows what it has read."
-            )
-        return CutOff(self.url, reason, content.sent, content.size)
-
-
-def _retry_after(answer: httpx2.Response, otherwise: float) -> float:
-    try:
-        return max(0.0, float(answer.headers["Retry-After"]))
-    except (KeyError, ValueError):
-        return otherwise
-
-
-def refusal(answer: httpx2.Response) -> DescentError:
-    """The exception for an answer that is no success."""
-    try:
-        return Refused(Problem.model_validate_json(answer.content))
-    except ValidationError:
-        return DescentError(
-            f"{answer.request.url} answered {answer.status_code}, but not in Descent's words: "
-            "does another program listen there?"
-        )

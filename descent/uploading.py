@@ -1,13 +1,15 @@
+# Made from descent/asynchronous/uploading.py: change that file, then `make format`.
 """The client's part for data: upload it, look at it, have networks predict on it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from descent import packing, prediction_rows
-from descent.asking import PAGE_SIZE, Asking, given, id_of
+from descent import exchange, packing, prediction_rows
+from descent.asking import Asking
 from descent.content import FileContent, Progress
 from descent.errors import Refused
+from descent.naming import PAGE_SIZE, given, id_of
 from descent.prediction_rows import Part, Rows
 from models.answers import Dataset, DatasetPreview, DatasetSummary, Predictions, Run
 
@@ -51,7 +53,7 @@ class Uploading(Asking):
                 headers={"Content-Type": "application/octet-stream"},
                 read_seconds=UPLOAD_SECONDS,
             )
-        return Dataset.model_validate_json(answer.content)
+        return exchange.read(Dataset, answer, self._transport.url)
 
     def datasets(self, *, page_size: int = PAGE_SIZE) -> Iterator[DatasetSummary]:
         """Walk through the data sets that were uploaded, newest first."""
@@ -75,7 +77,8 @@ class Uploading(Asking):
         They are sent in several requests where they are too many for one.
 
         Example:
-            >>> client.predict(run, [{"age": 29, "class": "first", "sex": "female"}]).predictions
+            >>> answer = client.predict(run, [{"age": 29, "class": "first", "sex": "female"}])
+            >>> answer.predictions
             ['yes']
 
         """
@@ -88,7 +91,7 @@ class Uploading(Asking):
             answer = self._transport.send("POST", path, content=part.content, headers=headers)
         except Refused as refused:
             raise prediction_rows.at_home(refused, part) from refused
-        return Predictions.model_validate_json(answer.content)
+        return exchange.read(Predictions, answer, self._transport.url)
 
 
 def _path_of(dataset: str | DatasetSummary) -> str:

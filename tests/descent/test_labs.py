@@ -1,3 +1,4 @@
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -13,11 +14,12 @@ from typer.testing import CliRunner
 from api.comparison import judge
 from api.comparison.contest import Outcome
 from api.comparison.finding import Finding, Sample
-from descent import Client, DescentError, documents, lab_runs
+from descent import AsyncClient, Client, DescentError, documents, lab_runs
 from descent.cli import app
 from descent.lab_results import LabResult
 from models import labs
 from models.claims import Between, Claim, Close, Diagnosed, Less, Verdict, quantities
+from models.lab_plans import LabPlan
 from models.labs import Lab
 from models.spec.job import JobSpec
 from models.spec.plan import plan
@@ -199,6 +201,17 @@ def test_an_unknown_lab_is_answered_with_those_there_are() -> None:
     assert told.exit_code != 0
     assert isinstance(told.exception, SystemExit | DescentError)
     assert "optimizers" in str(told.exception) + told.output
+
+
+def test_both_clients_ask_for_labs(lasting_url: str) -> None:
+    async def asked() -> LabPlan:
+        async with AsyncClient(lasting_url) as client:
+            return await client.lab("ensembles", quick=True)
+
+    with Client(lasting_url) as client:
+        assert [lab.name for lab in client.labs()] == list(labs.shipped())
+        assert client.lab("ensembles", quick=True) == asyncio.run(asked())
+        assert client.lab("ensembles").runs == labs.shipped()["ensembles"].runs
 
 
 # ── running them ─────────────────────────────────────────────────────────────────────────────────

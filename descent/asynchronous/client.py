@@ -1,0 +1,280 @@
+"""The client: what the service offers, as methods."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Literal, Self, Unpack
+from urllib.parse import quote
+
+import httpx2
+
+from descent import exchange
+from descent.asynchronous import loop
+from descent.asynchronous.access import Access
+from descent.asynchronous.keeping import Keeping
+from descent.asynchronous.measuring import Measuring
+from descent.asynchronous.recording import Recording
+from descent.asynchronous.sweeping import Sweeping
+from descent.asynchronous.transport import Transport
+from descent.asynchronous.uploading import Uploading
+from descent.comparison import Comparison, Question, as_parameters
+from descent.local.state import key_of, running_url
+from descent.naming import PAGE_SIZE, Spec, as_body, as_header, given, id_of
+from descent.pacing import Pace, still
+from models.answers import ComponentChoice, Experiment, Health, Job, PlannedJob, Queue, Readiness, Run, Worker
+from models.claims import Claim, Judgement
+from models.lab_plans import LabPlan, LabSummary
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class AsyncClient(Sweeping, Uploading, Recording, Measuring, Keeping, Access):
+    """Talks to one service.
+
+    Jobs and runs are named by their id, or by the `Job` or `Run` itself, and data sets by their name, too. Every
+    method raises `Refused` where the service declines, with its reasons, and `Unreachable` where nothing answers for
+    `patience_seconds`. A hundred requests may be under way at once; those beyond wait for their turn.
+
+    Example:
+        >>> client = AsyncClient()
+        >>> job = await client.submit({"dataset": "digits", "optimizer": "adam", "seeds": 3})
+        >>> job = await client.wait(job)
+        >>> job.status
+        <RunStatus.SUCCEEDED: 'succeeded'>
+
+    """
+
+    def __init__(self, url: str | None = None, *, key: str | None = None, patience_seconds: float = 10.0) -> None:
+        """Without a `url` take DESCENT_URL, or else the service that `descent up` started in this folder.
+
+        Without a `key` take DESCENT_KEY, or else that of the service that `descent up` started in this folder.
+        """
+        if "IPython" in sys.modules:
+            # A notebook: only there is it worth its import.
+            from descent.notebook import register
+
+            register()
+        chosen = url or os.environ.get("DESCENT_URL") or running_url() or DEFAULT_URL
+        self._transport = Transport(chosen, key or os.environ.get("DESCENT_KEY") or key_of(chosen), patience_seconds)
+
+    @property
+    def url(self) -> str:
+        return self._transport.url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    # ── jobs ─────────────────────────────────────────────────────────────────────────────────────
+
+    async def submit(
+        self, spec: Spec, *, on_duplicate: Literal["new", "return"] = "new", idempotency_key: str | None = None
+    ) -> Job:
+        """Hand in a job. With `on_duplicate="return"` a job of the same spec that has succeeded is handed back.
+
+        A submission that was interrupted may have reached the service. Make it with an `idempotency_key`, up to 200
+        characters of your choice, and with the same key again: within a day that hands back the same job.
+        """
+        parameters = [("on_duplicate", on_duplicate)] if on_duplicate != "new" else []
+        return await self._ask(Job, "POST", "/v1/jobs", parameters, as_body(spec), as_header(idempotency_key))
+
+    async def validate(self, spec: Spec) -> PlannedJob:
+        """Say what a spec would ask for, and store nothing."""
+        return await self._ask(PlannedJob, "POST", "/v1/jobs/validate", body=as_body(spec))
+
+    def jobs(
+        self,
+        *,
+        owner: str | None = None,
+        experiment: str | None = None,
+        status: str | None = None,
+        tag: str | None = None,
+        spec_hash: str | None = None,
+        created_after: datetime | None = None,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[Job]:
+        """Walk through the jobs, newest first; pages are fetched as the walk needs them."""
+        parameters = given(
+            owner=owner,
+            experiment=experiment,
+            status=status,
+            tag=tag,
+            spec_hash=spec_hash,
+            created_after=created_after.isoformat() if created_after else None,
+            limit=str(page_size),
+        )
+        return self._pages(Job, "/v1/jobs", parameters)
+
+    async def job(self, job: str | Job) -> Job:
+        return await self._ask(Job, "GET", f"/v1/jobs/{id_of(job)}")
+
+    async def runs(self, job: str | Job) -> list[Run]:
+        return await self._all(Run, f"/v1/jobs/{id_of(job)}/runs")
+
+    async def run(self, run: str | Run) -> Run:
+        return await self._ask(Run, "GET", f"/v1/runs/{id_of(run)}")
+
+    async def update(
+        self,
+        job: Job,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        priority: int | None = None,
+    ) -> Job:
+        """Change a job's labels, unless somebody else has changed them since `job` was fetched."""
+        labels = {"name": name, "tags": None if tags is None else list(tags), "notes": notes, "priority": priority}
+        changed = {label: value for label, value in labels.items() if value is not None}
+        headers = {"If-Match": f'"{job.version}"'}
+        return await self._ask(Job, "PATCH", f"/v1/jobs/{id_of(job)}", body=changed, headers=headers)
+
+    async def cancel(self, job: str | Job) -> Job:
+        return await self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/cancel")
+
+    async def pause(self, job: str | Job) -> Job:
+        """Let a job's runs rest: what trains is saved and leaves its worker within about two seconds."""
+        return await self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/pause")
+
+    async def resume(self, job: str | Job) -> Job:
+        """Let a paused job's runs go on from where they were saved."""
+        return await self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/resume")
+
+    async def extend(
+        self, job: Job, *, steps: int | None = None, epochs: int | None = None, max_seconds: float | None = None
+    ) -> Job:
+        """Let an ended job go on under a larger budget, in steps or epochs, as if it had been its first.
+
+        Runs that spent their budget go on from their last checkpoints; those that stopped early stay. With
+        `max_seconds` alone only the limit of each run's training time changes, in seconds, which may be done at any
+        time and counts from the next attempt on; left out, it stays.
+
+        Raises:
+            Refused: while a run waits, rests or trains; if the budget is not larger, or would have changed the steps
+                that were taken, as a schedule does; or if the job's sealed test was opened.
+
+        """
+        kept = job.spec.budget
+        if steps is None and epochs is None:
+            steps, epochs = kept.steps, kept.epochs
+        limit = kept.max_seconds if max_seconds is None else max_seconds
+        asked = {"steps": steps, "epochs": epochs, "max_seconds": limit}
+        budget = {name: value for name, value in asked.items() if value is not None}
+        return await self._ask(Job, "PATCH", f"/v1/jobs/{id_of(job)}", body={"budget": budget})
+
+    async def retry(self, job: str | Job) -> Job:
+        """Queue a job's failed and cancelled runs again; they go on from their last checkpoints."""
+        return await self._ask(Job, "POST", f"/v1/jobs/{id_of(job)}/retry")
+
+    async def delete(self, job: str | Job) -> None:
+        await self._transport.send("DELETE", f"/v1/jobs/{id_of(job)}")
+
+    async def wait(self, job: str | Job, timeout: float | None = None, *, progress: bool = False) -> Job:
+        """Return the job once all its runs have ended, however they ended.
+
+        A paused job has not ended: this waits until it is resumed, or cancelled, from elsewhere. With `progress` it
+        shows how far the runs are, in a terminal or a notebook as moving bars, elsewhere as lines on standard error.
+
+        Raises:
+            TimedOut: after `timeout` seconds.
+
+        """
+        if progress:
+            # Only who looks on has to load what draws.
+            from descent.asynchronous.watching import watch
+            from descent.screens import console
+
+            (ended,) = await watch(self, [await self.job(job)], console(), timeout)
+            return ended
+        pace = Pace(timeout)
+        while not (found := await self.job(job)).is_terminal:
+            await loop.sleep(pace.next_pause_while(*still(found)))
+        return found
+
+    # ── questions over many jobs ─────────────────────────────────────────────────────────────────
+
+    def experiments(self) -> AsyncIterator[Experiment]:
+        return self._pages(Experiment, "/v1/experiments")
+
+    async def components(self, family: str | None = None) -> list[ComponentChoice]:
+        """Every choice that a spec can name, or those of one family."""
+        path = "/v1/components" + (f"/{family}" if family else "")
+        return await self._all(ComponentChoice, path)
+
+    async def labs(self) -> list[LabSummary]:
+        """The experiments that come with the service: each a claim, and the jobs that can support or refute it."""
+        return await self._all(LabSummary, "/v1/labs")
+
+    async def lab(self, name: str, *, quick: bool = False) -> LabPlan:
+        """All that it takes to run a lab, or its smaller version."""
+        return await self._ask(
+            LabPlan, "GET", f"/v1/labs/{quote(name, safe='')}", given(quick="true" if quick else None)
+        )
+
+    async def compare(self, jobs: Sequence[str | Job] = (), **question: Unpack[Question]) -> Comparison:
+        """Put jobs side by side, paired by seed.
+
+        Example:
+            >>> found = await client.compare([adam, sgd], target=0.02, score="steps_to_target", claims=["adam < sgd"])
+            >>> found.verdict
+            'supported'
+
+        """
+        parameters = [*_named(jobs), *as_parameters(question)]
+        answer = await self._transport.send("GET", "/v1/comparisons", parameters=parameters)
+        return Comparison.read(answer.content)
+
+    async def report(
+        self,
+        jobs: Sequence[str | Job] = (),
+        *,
+        format: Literal["html", "markdown", "csv"] = "html",
+        **question: Unpack[Question],
+    ) -> str:
+        """The same comparison as one self-contained document."""
+        parameters = [*_named(jobs), *as_parameters(question), ("format", format)]
+        answer = await self._transport.send("GET", "/v1/comparisons/report", parameters=parameters)
+        return answer.text
+
+    async def verdict(self, claims: Sequence[Claim | dict[str, Any]]) -> Judgement:
+        """Judge claims about jobs whose runs have ended, as one family.
+
+        Example:
+            >>> steps = {"kind": "metric", "take": "steps_to_target", "target": 0.02}
+            >>> claim = {"kind": "less", "left": {**steps, "job": adam.id}, "right": {**steps, "job": sgd.id}}
+            >>> judged = await client.verdict([claim])
+            >>> judged.verdict
+            'supported'
+
+        """
+        told = [claim if isinstance(claim, dict) else claim.model_dump(mode="json") for claim in claims]
+        return await self._ask(Judgement, "POST", "/v1/verdicts", body={"claims": told})
+
+    # ── the service itself ───────────────────────────────────────────────────────────────────────
+
+    async def queue(self) -> Queue:
+        return await self._ask(Queue, "GET", "/v1/queue")
+
+    async def workers(self) -> list[Worker]:
+        return await self._all(Worker, "/v1/workers")
+
+    async def health(self) -> Health:
+        return await self._ask(Health, "GET", "/healthz")
+
+    async def readiness(self) -> Readiness:
+        """Which of the parts that the service stands on answer."""
+        answer = await self._transport.send("GET", "/readyz", answers=[httpx2.codes.SERVICE_UNAVAILABLE])
+        return exchange.read(Readiness, answer, self.url)
+
+
+def _named(jobs: Sequence[str | Job]) -> list[tuple[str, str]]:
+    return [("job", id_of(job)) for job in jobs]
