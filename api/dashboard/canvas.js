@@ -62,7 +62,7 @@ export function ticks(low, high) {
   const step = [1, 2, 5, 10].map((one) => one * unit).find((one) => one >= rough);
   const found = [];
   for (let value = Math.ceil(low / step) * step; value <= high + step / 1e6; value += step) {
-    const exact = Number(value.toPrecision(12));
+    const exact = Math.abs(value) < step / 1e6 ? 0 : Number(value.toPrecision(12));
     found.push({ value: exact, text: Math.abs(exact) >= 1000 ? Math.round(exact).toLocaleString("en") : String(exact).replace("-", "−") });
   }
   return found;

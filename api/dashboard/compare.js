@@ -1,12 +1,14 @@
 // Jobs side by side: curves, scores, differences, and whether what is claimed of them is borne out.
 
 import { AXES, curvesOf, differences, measured, profile, seedScores, swatch, targetTimes } from "./contest.js";
+import { coordinates } from "./coordinates.js";
 import { element, fill, wide } from "./elements.js";
 import { showPredictions } from "./predictions.js";
 import { ask, download } from "./service.js";
 import { count, figure, spaced } from "./words.js";
 
 const METRICS = ["validation_loss", "train_loss", "validation_accuracy", "train_accuracy", "gradient_norm"];
+const MOST_SENTENCES = 6;
 const FORMATS = { html: "Page", markdown: "Markdown", csv: "CSV" };
 const SUFFIXES = { html: "html", markdown: "md", csv: "csv" };
 
@@ -26,7 +28,7 @@ export async function showCompare(page, signal, query = "") {
     curvesOf(found, signal).made,
     element("section", {}, element("h2", {}, "Scores"), scores(found, names)),
     seedScores(found, signal), targetTimes(found, signal), differences(found, names, signal), sentences("In words", found.paired),
-    profile(found, signal), ranking(found, names), measured(found, signal), sealed(found, names), showPredictions(found, signal),
+    profile(found, signal), ranking(found, names), coordinates(found, signal), measured(found, signal), sealed(found, names), showPredictions(found, signal),
     Object.keys(found.spec_diff).length ? element("section", {}, element("h2", {}, "What differs in the specs"), difference(found, names)) : null);
 }
 
@@ -59,7 +61,8 @@ function questions(found, asked, names) {
 function sentences(title, found) {
   const said = found.filter(({ sentence }) => sentence);
   if (!said.length) return null;
-  return element("section", {}, element("h2", {}, title), element("ul", { class: "sentences" }, said.map(({ sentence }) => element("li", {}, sentence))));
+  const list = element("ul", { class: "sentences" }, said.map(({ sentence }) => element("li", {}, sentence)));
+  return element("section", {}, element("h2", {}, title), said.length > MOST_SENTENCES ? element("details", {}, element("summary", {}, `${count(said.length)} sentences`), list) : list);
 }
 
 function interval({ mean, lower, upper }) {
@@ -101,8 +104,15 @@ function sealed(found, names) {
   return element("section", {}, element("h2", {}, "Sealed test"), wide("Sealed test", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index ? "number" : "" }, words)))), element("tbody", {}, rows))));
 }
 
+// A row a field, or, where there are more jobs than fields, a row a job.
 function difference(found, names) {
   const shown = (value) => (value === undefined ? "–" : typeof value === "object" ? JSON.stringify(value) : String(value));
-  const rows = Object.entries(found.spec_diff).map(([path, values]) => element("tr", {}, element("th", { scope: "row" }, element("code", {}, path)), found.jobs.map(({ id }) => element("td", {}, shown(values[id])))));
-  return wide("Differences of specs", element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "field"), found.jobs.map(({ id }) => element("th", { scope: "col" }, names.get(id))))), element("tbody", {}, rows)));
+  const fields = Object.keys(found.spec_diff).map((path) => ({ head: element("code", {}, path), value: ({ id }) => found.spec_diff[path][id] }));
+  const isTall = found.jobs.length > fields.length;
+  const jobs = found.jobs.map((job) => ({ job, head: names.get(job.id) }));
+  const columns = (isTall ? fields : jobs).map(({ head }) => element("th", { scope: "col" }, head));
+  const rows = isTall
+    ? jobs.map(({ job, head }) => element("tr", {}, element("th", { scope: "row" }, head), fields.map(({ value }) => element("td", {}, shown(value(job))))))
+    : fields.map(({ head, value }) => element("tr", {}, element("th", { scope: "row" }, head), jobs.map(({ job }) => element("td", {}, shown(value(job))))));
+  return wide("Differences of specs", element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, isTall ? "job" : "field"), columns)), element("tbody", {}, rows)));
 }

@@ -8,6 +8,7 @@ import { figure } from "./words.js";
 const MARGIN = { top: 8, right: 24, bottom: 42 };
 const ROW = { few: 34, many: 20, from: 20 };
 const NEAR = 9;
+const LABEL = { widest: 340, share: 0.34 };
 
 // Rows in `target`. `describe` gives, whenever they are drawn: `rows`, each { label, color, points, mean, note }, a point
 // { x, name, missed }, a mean { mean, lower, upper }; `xTitle`; `log`; `zero`, where a line stands; and `joins`, dots that
@@ -42,7 +43,7 @@ function arranged({ rows, xTitle, log, zero = null, joins = [] }, width, height)
   let [low, high] = ends.length ? [scale(least(ends)), scale(most(ends))] : [0, 1];
   const room = (high - low || 1) * 0.06;
   [low, high] = [low - room, high + room];
-  const left = Math.min(190, width * 0.28);
+  const left = Math.min(LABEL.widest, LABEL.share * width);
   const inner = width - left - MARGIN.right;
   return { rows, xTitle, log, zero, joins, width, height, low, high, left, tall: tallOf(rows.length), across: (x) => left + ((scale(x) - low) / (high - low)) * inner };
 }
@@ -66,6 +67,7 @@ function paint(pen, scene) {
     stroke(pen, soft, [[scene.across(scene.zero), MARGIN.top], [scene.across(scene.zero), bottom]]);
     pen.setLineDash([]);
   }
+  const shared = prefixed(scene.rows.map(({ label }) => label));
   const middle = (row) => MARGIN.top + (row + 0.5) * tall;
   scene.joins.forEach((join) => stroke(pen, line, join.map(([row, x]) => [scene.across(x), middle(row)])));
   pen.textBaseline = "middle";
@@ -73,7 +75,7 @@ function paint(pen, scene) {
     const down = middle(row);
     pen.textAlign = "right";
     pen.fillStyle = ink;
-    pen.fillText(clipped(pen, label, left - 14), left - 10, down);
+    pen.fillText(clipped(pen, label.slice(shared), left - 14), left - 10, down);
     points.forEach((point) => dot(pen, point, scene.across(point.x), down, color));
     if (mean && mean.mean !== null) average(pen, mean, scene, down + (points.length ? tall * 0.3 : 0), color);
     if (!note) return;
@@ -81,6 +83,14 @@ function paint(pen, scene) {
     pen.fillStyle = soft;
     pen.fillText(note, right, down - (tall > ROW.many ? 11 : 0));
   });
+}
+
+// How much all labels begin with, up to a dot or comma: it tells nobody apart.
+function prefixed(labels) {
+  if (labels.length < 2) return 0;
+  let length = 0;
+  while (length < labels[0].length && labels.every((label) => label[length] === labels[0][length])) length += 1;
+  return Math.max(0, ...[" · ", ", "].map((end) => labels[0].slice(0, length).lastIndexOf(end) + end.length).filter((at) => at > 2));
 }
 
 function clipped(pen, text, room) {

@@ -130,6 +130,25 @@ def test_times_to_a_target_profiles_measures_and_predictions_are_compared(page: 
     expect(page.get_by_role("img", name="Predictions of adam").locator(".main-svg").first).to_be_visible()
 
 
+def test_fields_that_differ_stand_beside_the_scores(page: Page, mine: Client) -> None:
+    for size, rate in ((8, 0.01), (16, 0.003), (16, 0.1)):
+        network, optimizer = {"kind": "mlp", "hidden": [size]}, {"kind": "adam", "learning_rate": rate}
+        trained(mine, f"{size} at {rate}", network=network, optimizer=optimizer)
+    page.goto(page.url.partition("#")[0] + "#/compare?experiment=optimizers")
+    chart = page.get_by_role("img", name="Fields that differ")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    # Down a line between two axes, there is a contender somewhere.
+    for down in range(20, 330, 6):
+        page.mouse.move(box["x"] + box["width"] / 4, box["y"] + down)
+        if chart.locator(".told").is_visible():
+            break
+    expect(chart.locator(".told")).to_contain_text("optimizer.learning_rate")
+    names = page.get_by_role("region", name="Differences of specs").locator("tbody th")
+    expect(names).to_have_text(["16 at 0.1", "16 at 0.003", "8 at 0.01"])
+
+
 def test_an_address_shared_shows_the_same_to_whoever_has_a_key(
     page: Page, mine: Client, browser: Browser, key: str
 ) -> None:
