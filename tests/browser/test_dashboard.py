@@ -146,7 +146,7 @@ def test_fields_that_differ_stand_beside_the_scores(page: Page, mine: Client) ->
             break
     expect(chart.locator(".told")).to_contain_text("optimizer.learning_rate")
     names = page.get_by_role("region", name="Differences of specs").locator("tbody th")
-    expect(names).to_have_text(["16 at 0.1", "16 at 0.003", "8 at 0.01"])
+    expect(names).to_have_text(["8 at 0.01", "16 at 0.003", "16 at 0.1"])
 
 
 def test_an_address_shared_shows_the_same_to_whoever_has_a_key(
