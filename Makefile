@@ -25,7 +25,7 @@ up: $(VENV)/local ## Run the whole service on this machine
 
 .PHONY: test
 test: $(VENV)/dev ## Test everything, against real servers
-	@echo "Testing, with a real PostgreSQL, Redis and Celery: about a quarter of an hour on two cores"
+	@echo "Testing, with a real PostgreSQL, Redis and Celery: about half an hour on two cores"
 	@$(BIN)/python -m pytest
 
 .PHONY: chaos-small
@@ -78,7 +78,7 @@ screenshots: $(VENV)/dev ## Take the pictures of the README anew, from a real se
 
 .PHONY: labs
 labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what came out
-	@echo "Running nine labs on a private service: about a quarter of an hour on two cores"
+	@echo "Running nine labs on a private service: about half an hour on two cores"
 	@mkdir -p docs/labs
 	@env -u DESCENT_URL $(BIN)/descent lab run --all --store docs/labs
 	@$(BIN)/python -m docs.generate
