@@ -8,15 +8,13 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from descent.client import Client
-from descent.drawing import STYLES, Seen, draw
+from descent.drawing import Seen
 from descent.errors import Unreachable
 from descent.pacing import Pace, still
 from descent.screens import screen
 from models.answers import Job
 from models.metrics import DEFAULT_METRIC
 from models.status import RunStatus
-
-__all__ = ["STYLES", "Watch", "draw", "watch"]
 
 LOOK_SECONDS = 0.4
 LINE_SECONDS = 10.0

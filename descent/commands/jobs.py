@@ -14,6 +14,7 @@ from rich.text import Text
 from descent import documents, watching
 from descent.client import Client
 from descent.console import INTERRUPTED, Json, err, out, print_json
+from descent.drawing import STYLES
 from descent.references import find_job, find_run
 from models.answers import Job, MetricSummary, Run
 from models.metrics import DEFAULT_METRIC
@@ -264,7 +265,7 @@ def table_of(jobs: Sequence[Job]) -> Table:
             Text(job.name or job.id, style="bold"),
             *([Text(job.owner)] if has_owners else []),
             Text(job.experiment),
-            Text(job.status.value, style=watching.STYLES[job.status]),
+            Text(job.status.value, style=STYLES[job.status]),
             ProgressBar(total=max(1, job.progress.total), completed=job.progress.completed, width=16),
             str(sum(job.runs_by_status.values())),
             f"{job.created_at.astimezone():%m-%d %H:%M}",
@@ -290,7 +291,7 @@ def _table_of_runs(runs: Sequence[Run]) -> Table:
         table.add_row(
             str(run.seed),
             *([str(run.member)] if has_members else []),
-            Text(run.status.value, style=watching.STYLES[run.status]),
+            Text(run.status.value, style=STYLES[run.status]),
             f"{run.progress.completed:,}",
             _number(measured.last),
             _number(measured.best),

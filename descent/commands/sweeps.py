@@ -9,10 +9,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from descent import documents, watching
+from descent import documents
 from descent.client import Client
 from descent.commands.jobs import client, table_of
 from descent.console import Json, out, print_json
+from descent.drawing import STYLES
 from descent.errors import DescentError
 from models.answers import Sweep, SweepSummary
 from models.status import RunStatus
@@ -142,7 +143,7 @@ def _table(sweeps: list[SweepSummary]) -> Table:
         ended = sum(count for status, count in sweep.runs_by_status.items() if RunStatus(status).is_terminal)
         table.add_row(
             Text(sweep.name or sweep.id, style="bold"),
-            Text(sweep.status.value, style=watching.STYLES[sweep.status]),
+            Text(sweep.status.value, style=STYLES[sweep.status]),
             str(sweep.jobs),
             f"{sum(sweep.runs_by_status.values()):,}",
             f"{ended:,}",

@@ -5,7 +5,8 @@ import pytest
 from rich.console import Console
 
 from descent import Client, Unreachable, watching
-from descent.watching import Watch, draw
+from descent.drawing import STYLES, draw
+from descent.watching import Watch
 from models.answers import Job
 from models.status import RunStatus
 from tests.descent.conftest import Answer, Request, Service, make_job, make_metrics, make_page, make_run
@@ -151,7 +152,7 @@ def test_watching_stays_with_a_paused_job_and_sees_it_go_on(
 
 
 def test_every_status_has_a_style() -> None:
-    assert set(watching.STYLES) == set(RunStatus)
+    assert set(STYLES) == set(RunStatus)
 
 
 def test_a_terminal_is_drawn_upon_until_all_have_ended(service: Service, client: Client) -> None:
