@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,6 +40,8 @@ class Plan:
     submit_seconds: float
     limit_seconds: float
     seed: int = 0
+    faulty_seconds: float = inf
+    """Afterwards nothing breaks any more, so that a slow machine comes to an end, too."""
 
 
 class Driver:
@@ -145,7 +148,8 @@ class Driver:
         target = Target(self._stack, self._random)
         names = list(FAULTS)
         weights = [FAULTS[name][0] for name in names]
-        while not self._stopping.wait(self._plan.fault_seconds):
+        until = time.monotonic() + self._plan.faulty_seconds
+        while time.monotonic() < until and not self._stopping.wait(self._plan.fault_seconds):
             (name,) = self._random.choices(names, weights)
             if FAULTS[name][1](target):
                 self._report.faults[name] += 1

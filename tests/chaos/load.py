@@ -41,7 +41,7 @@ SPECS = [
     _spec("breast_cancer", "adamw", 20_000, regularizers=["batch_norm"]),
     _spec("digits", "sgd", 8_000, schedule="cosine"),
     _spec("breast_cancer", "rmsprop", 5_000, evaluation={"kind": "k_fold", "folds": 3}),
-    _spec("sine", "lbfgs", 800),
+    _spec("sine", "lbfgs", 300),
     _spec("sine", "sam", 8_000, regularizers=["weight_noise"]),
     _spec("sine", "nadam", 30_000),
 ]

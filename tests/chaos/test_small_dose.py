@@ -10,7 +10,7 @@ from tests.chaos.conftest import StartStack
 from tests.chaos.driver import Driver, Plan
 from tests.chaos.load import Members, references_of_jobs
 
-DOSE = Plan(jobs=6, fault_seconds=1.5, submit_seconds=5.0, limit_seconds=90.0)
+DOSE = Plan(jobs=6, fault_seconds=1.5, submit_seconds=5.0, limit_seconds=300.0, faulty_seconds=40.0)
 
 
 @pytest.fixture(scope="session")
