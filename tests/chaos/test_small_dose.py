@@ -11,6 +11,8 @@ from tests.chaos.driver import Driver, Plan
 from tests.chaos.load import Members, references_of_jobs
 
 DOSE = Plan(jobs=6, fault_seconds=1.5, submit_seconds=5.0, limit_seconds=300.0, faulty_seconds=40.0)
+PATIENT_LEASE_SECONDS = "6"
+"""Long enough that a process to which a loaded machine gives nothing for two seconds is not taken for hung."""
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +22,8 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Members]:
 
 
 def test_nothing_accepted_is_lost(fresh_stack: StartStack, references: Sequence[Members], kind: str) -> None:
-    report = Driver(fresh_stack(workers=2), kind, DOSE, references).run()
+    stack = fresh_stack(workers=2, settings={"DESCENT_LEASE_SECONDS": PATIENT_LEASE_SECONDS})
+    report = Driver(stack, kind, DOSE, references).run()
     assert report.failures == []
     assert (report.accepted, report.terminal, report.lost, report.doubled) == (DOSE.jobs, DOSE.jobs, 0, 0)
     assert (report.duplicated_points, report.gaps, report.wrong_bits) == (0, 0, 0)
