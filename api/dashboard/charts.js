@@ -1,5 +1,7 @@
 // Pictures by Plotly, fetched for the first of them, and the colors that all charts share.
 
+import { element } from "./elements.js";
+
 let loading = null;
 let look = null;
 
@@ -29,6 +31,13 @@ dark.addEventListener("change", () => { readLook(); redrawn.forEach((draw) => dr
 
 export const palette = () => { if (!look) readLook(); return look; };
 export const color = (index) => palette().colors[index % 7];
+
+// A stroke of a color, beside the words that it stands for.
+export function swatch(hue) {
+  const made = element("i", { class: "swatch" });
+  made.style.background = hue;
+  return made;
+}
 
 export function wash(hex, opacity) {
   const [red, green, blue] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

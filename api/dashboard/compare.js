@@ -1,8 +1,9 @@
 // Jobs side by side: curves, scores, differences, and whether what is claimed of them is borne out.
 
-import { AXES, curvesOf, differences, measured, profile, seedScores, swatch, targetTimes } from "./contest.js";
+import { color, swatch } from "./charts.js";
+import { AXES, curvesOf, differences, measured, profile, seedScores, targetTimes } from "./contest.js";
 import { coordinates } from "./coordinates.js";
-import { element, fill, wide } from "./elements.js";
+import { element, fill, table } from "./elements.js";
 import { showPredictions } from "./predictions.js";
 import { ask, download } from "./service.js";
 import { count, figure, spaced } from "./words.js";
@@ -76,9 +77,9 @@ function scores(found, names) {
   const rows = found.table.map((row, index) => {
     const times = row.steps_to_target;
     const cells = [...(timed ? [times.median_text, `${times.reached} of ${times.runs.length}`] : []), interval(row.last), interval(row.best), count(row.runs.length)];
-    return element("tr", {}, element("th", { scope: "row" }, swatch(index), element("a", { href: `#/jobs/${row.job_id}` }, names.get(row.job_id))), cells.map((text) => element("td", { class: "number" }, text)));
+    return element("tr", {}, element("th", { scope: "row" }, swatch(color(index)), element("a", { href: `#/jobs/${row.job_id}` }, names.get(row.job_id))), cells.map((text) => element("td", { class: "number" }, text)));
   });
-  return wide("Scores", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index ? "number" : "" }, words)))), element("tbody", {}, rows)));
+  return table("Scores", heads, rows, heads.slice(1));
 }
 
 // Contenders by the best spec that each tried.
@@ -92,7 +93,7 @@ function ranking(found, names) {
     return element("tr", {}, element("td", {}, one.rank ?? "–"), element("th", { scope: "row" }, label), cells.map((text) => element("td", { class: "number" }, text)));
   });
   return element("section", {}, element("h2", {}, "Ranking"), isEven ? null : element("p", { class: "soft" }, "Not all tried equally many specs: who tried more had more chances."),
-    wide("Ranking", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index > 1 ? "number" : "" }, words)))), element("tbody", {}, rows))));
+    table("Ranking", heads, rows, heads.slice(2)));
 }
 
 // What the sealed rows said, of jobs that were opened.
@@ -101,7 +102,7 @@ function sealed(found, names) {
   const kinds = [...new Set(found.test_scores.flatMap(({ scores: one }) => Object.keys(one)))];
   const rows = found.test_scores.map((one) => element("tr", {}, element("th", { scope: "row" }, names.get(one.job_id) ?? one.job_id), kinds.map((kind) => element("td", { class: "number" }, one.scores[kind] ? interval(one.scores[kind]) : "–")), element("td", { class: "number" }, count(one.look))));
   const heads = ["job", ...kinds.map(spaced), "look"];
-  return element("section", {}, element("h2", {}, "Sealed test"), wide("Sealed test", element("table", {}, element("thead", {}, element("tr", {}, heads.map((words, index) => element("th", { scope: "col", class: index ? "number" : "" }, words)))), element("tbody", {}, rows))));
+  return element("section", {}, element("h2", {}, "Sealed test"), table("Sealed test", heads, rows, heads.slice(1)));
 }
 
 // A row a field, or, where there are more jobs than fields, a row a job.
@@ -110,9 +111,9 @@ function difference(found, names) {
   const fields = Object.keys(found.spec_diff).map((path) => ({ head: element("code", {}, path), value: ({ id }) => found.spec_diff[path][id] }));
   const isTall = found.jobs.length > fields.length;
   const jobs = found.jobs.map((job) => ({ job, head: names.get(job.id) }));
-  const columns = (isTall ? fields : jobs).map(({ head }) => element("th", { scope: "col" }, head));
+  const heads = [isTall ? "job" : "field", ...(isTall ? fields : jobs).map(({ head }) => head)];
   const rows = isTall
     ? jobs.map(({ job, head }) => element("tr", {}, element("th", { scope: "row" }, head), fields.map(({ value }) => element("td", {}, shown(value(job))))))
     : fields.map(({ head, value }) => element("tr", {}, element("th", { scope: "row" }, head), jobs.map(({ job }) => element("td", {}, shown(value(job))))));
-  return wide("Differences of specs", element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, isTall ? "job" : "field"), columns)), element("tbody", {}, rows)));
+  return table("Differences of specs", heads, rows);
 }

@@ -1,9 +1,10 @@
 // Contenders in pictures: their curves, their runs one by one, their differences, who was how often among the fastest.
 
-import { color, wash } from "./charts.js";
+import { least, most } from "./canvas.js";
+import { color, swatch, wash } from "./charts.js";
 import { dots } from "./dots.js";
 import { element } from "./elements.js";
-import { DASHES, lines } from "./lines.js";
+import { dash, lines } from "./lines.js";
 import { count, figure, plural, spaced } from "./words.js";
 
 export const AXES = { step: "step", epoch: "epoch", samples: "training rows seen", seconds: "seconds of training" };
@@ -11,12 +12,6 @@ const MOST_BANDS = 8;
 const MOST_JOINED = 8;
 const WIDEST_RATIO = 4;
 const RATIOS = [1, 1.25, 1.5, 2, 2.5, 3, 4];
-
-export const swatch = (index) => {
-  const mark = element("i", { class: "swatch" });
-  mark.style.background = color(index);
-  return mark;
-};
 
 // A section with a chart whose label says what is to be seen.
 function section(title, label, ...more) {
@@ -43,7 +38,7 @@ export function curvesOf(first, signal) {
   }
   function entry(job, index) {
     const light = (lit) => () => { shown.lit = lit; redraw(); };
-    return element("a", { href: `#/jobs/${job.id}`, class: "quiet", onpointerenter: light(index), onpointerleave: light(null), onfocus: light(index), onblur: light(null) }, swatch(index), job.label);
+    return element("a", { href: `#/jobs/${job.id}`, class: "quiet", onpointerenter: light(index), onpointerleave: light(null), onfocus: light(index), onblur: light(null) }, swatch(color(index)), job.label);
   }
   update(first);
   return { made, update, link(href) { whole.hidden = false; whole.href = href; } };
@@ -54,7 +49,7 @@ function described(found, { log, lit }) {
   const curves = found.curves.map((one, index) => {
     const hasBand = lit === index || (lit === null && found.jobs.length <= MOST_BANDS);
     return {
-      name: found.jobs[index].label, x: one.x, y: one.mean, color: isFaint(index) ? wash(color(index), 0.2) : color(index), dash: DASHES[Math.floor(index / 7) % DASHES.length],
+      name: found.jobs[index].label, x: one.x, y: one.mean, color: isFaint(index) ? wash(color(index), 0.2) : color(index), dash: dash(index),
       ...(hasBand ? { lower: one.lower, upper: one.upper } : {}),
     };
   });
@@ -67,7 +62,7 @@ function described(found, { log, lit }) {
 // Over decades a linear axis would press most of them into one place.
 function isWide(values) {
   const known = values.filter((value) => value !== null);
-  return known.length > 0 && known.every((value) => value > 0) && Math.max(...known) > 10 * Math.min(...known);
+  return known.length > 0 && least(known) > 0 && most(known) > 10 * least(known);
 }
 
 const named = (run) => (run.member ? `seed ${run.seed}, member ${run.member}` : `seed ${run.seed}`);
@@ -146,7 +141,7 @@ export function profile(found, signal) {
       const index = place.get(id);
       // A step function: it holds its value until the next ratio.
       const corners = tau.flatMap((ratio, at) => (at ? [[ratio, share[at - 1]], [ratio, share[at]]] : [[ratio, share[at]]]));
-      return { name: label, x: corners.map(([ratio]) => Math.log(ratio)), y: corners.map(([, value]) => value), color: color(index), dash: DASHES[Math.floor(index / 7) % DASHES.length] };
+      return { name: label, x: corners.map(([ratio]) => Math.log(ratio)), y: corners.map(([, value]) => value), color: color(index), dash: dash(index) };
     }),
     xTitle: "time, in times of the fastest", yTitle: `share of ${plural(found.profile.problems, "problem")}`, log: false, over,
   }), signal, 320);

@@ -28,5 +28,11 @@ export function fill(target, ...children) {
 // Code as it is typed; who has no pointer can scroll it by keyboard.
 export const code = (text) => element("pre", { tabIndex: 0 }, element("code", {}, text));
 
+// A table under a label, of rows that are elements; the heads whose words are in `numbers` stand above numbers.
+export function table(label, heads, rows, numbers = []) {
+  const head = (words) => element("th", { scope: "col", class: numbers.includes(words) ? "number" : "" }, words);
+  return wide(label, element("table", {}, element("thead", {}, element("tr", {}, heads.map(head))), element("tbody", {}, rows)));
+}
+
 // A table that may be wider than the page.
 export const wide = (label, table) => element("div", { class: "wide", tabIndex: 0, role: "region", "aria-label": label }, table);

@@ -1,11 +1,11 @@
 // One job as it trains: curves, predictions as they form, what ails it, what was done to it, and what can be done.
 
-import { color } from "./charts.js";
-import { code, element, fill, say, wide } from "./elements.js";
+import { color, swatch } from "./charts.js";
+import { code, element, fill, say, table } from "./elements.js";
 import { lines } from "./lines.js";
 import { ask, download, follow, repeat } from "./service.js";
 import { showSnapshots } from "./snapshots.js";
-import { badge, bar, setBadge } from "./status.js";
+import { badge, bar, setBadge, share } from "./status.js";
 import { ago, count, duration, exactly, figure, spaced } from "./words.js";
 
 const LIVE_MILLISECONDS = 1_000;
@@ -13,6 +13,7 @@ const BANDS_MILLISECONDS = 2_000;
 const LOOKS_A_DETAIL = 4;
 const MOST_FOLLOWED = 4;
 const COLUMNS = ["seed", "status", "steps", "validation loss", "best", "at step", "why"];
+const NUMBERS = ["steps", "validation loss", "best", "at step"];
 const LOSSES = ["train_loss", "validation_loss"];
 const VERBS = { cancel: "Cancel", pause: "Pause", resume: "Resume", retry: "Retry", delete: "Delete" };
 const ENDS = new Set(["delete"]);
@@ -28,7 +29,8 @@ export async function showJob(page, signal, jobId) {
   const left = element("span", { class: "soft", role: "status" });
   const actions = element("div", { class: "actions" });
   const failure = element("p", { class: "failure", role: "alert" });
-  const runsBody = element("tbody");
+  const runsTable = table("Runs", COLUMNS, [], NUMBERS);
+  const runsBody = runsTable.querySelector("tbody");
   const warnings = element("ul", { class: "warnings" });
   const diagnosis = element("section", { hidden: true });
   const predictions = element("section", { hidden: true });
@@ -39,12 +41,12 @@ export async function showJob(page, signal, jobId) {
     element("nav", { "aria-label": "Where this is" }, element("a", { href: "#/jobs" }, "Jobs"), job.experiment ? [" / ", element("a", { href: `#/jobs?experiment=${encodeURIComponent(job.experiment)}` }, job.experiment)] : null),
     element("div", { class: "title" }, element("h1", {}, job.name || job.id), status, actions),
     failure, element("p", { class: "progress" }, progress.made, left), warnings, curves.made, predictions, diagnosis,
-    section("Runs", wide("Runs", element("table", {}, element("thead", {}, element("tr", {}, COLUMNS.map((words, index) => element("th", { scope: "col", class: index > 1 && index < 6 ? "number" : "" }, words)))), runsBody))),
+    section("Runs", runsTable),
     section("Spec", specOf(job)), section("What was done", events));
 
   function heading() {
     setBadge(status, job.status);
-    progress.set(job.progress.completed / Math.max(1, job.progress.total));
+    progress.set(share(job));
     const runs = Object.entries(job.runs_by_status).map(([name, number]) => `${count(number)} ${name}`).join(", ");
     const eta = !job.is_terminal && job.progress.eta_seconds !== null ? `, about ${duration(job.progress.eta_seconds)} left` : "";
     say(left, `${count(job.progress.completed)} of ${count(job.progress.total)} steps; ${runs}${eta}`);
@@ -87,7 +89,7 @@ export async function showJob(page, signal, jobId) {
     const summary = run.summary.validation_loss ?? {};
     const seed = run.member ? `${run.seed} / ${run.member}` : String(run.seed);
     const cells = [seed, null, count(run.progress.completed), figure(summary.last), figure(summary.best), summary.best_step === null || summary.best_step === undefined ? "" : count(summary.best_step), run.status_detail || run.status_reason || ""];
-    return element("tr", {}, cells.map((text, index) => element("td", { class: index > 1 && index < 6 ? "number" : "" }, index === 1 ? badge(run.status) : text)));
+    return element("tr", {}, cells.map((text, index) => element("td", { class: NUMBERS.includes(COLUMNS[index]) ? "number" : "" }, index === 1 ? badge(run.status) : text)));
   }
 
   async function judge() {
@@ -169,7 +171,7 @@ function drawCurves(job, signal) {
       }
       if (mean) curves.push({ name: spaced(name), x: mean.step, y: mean.mean, lower: mean.lower, upper: mean.upper, color: color(index) });
     });
-    fill(legend, names.length > 1 ? names.map((name, index) => element("span", {}, swatch(index), spaced(name))) : null);
+    fill(legend, names.length > 1 ? names.map((name, index) => element("span", {}, swatch(color(index)), spaced(name))) : null);
     const log = state.log && state.metric !== "gap" && curves.every(({ y }) => y.every((value) => value === null || value > 0));
     return { curves, xTitle: "step", yTitle: state.metric === "losses" ? "loss" : spaced(state.metric), log };
   }
@@ -216,12 +218,6 @@ function drawCurves(job, signal) {
       repeat(async () => { await bands(); return runs.every(({ is_terminal }) => is_terminal) || state.live.size === 0 ? null : BANDS_MILLISECONDS; }, signal);
     },
   };
-}
-
-function swatch(index) {
-  const made = element("i", { class: "swatch" });
-  made.style.background = color(index);
-  return made;
 }
 
 // Validation minus training loss, where both are known.

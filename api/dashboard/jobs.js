@@ -3,7 +3,7 @@
 import { code, element, fill, say, wide } from "./elements.js";
 import { ask, repeat } from "./service.js";
 import { sparkline } from "./sparkline.js";
-import { badge, bar, setBadge } from "./status.js";
+import { badge, bar, runsOf, setBadge, share } from "./status.js";
 import { ago, count, duration, exactly, figure, plural } from "./words.js";
 
 const AT_ONCE = 50;
@@ -23,8 +23,6 @@ const COLUMNS = [
   ["curve", "", null],
   ["submitted", "Submitted", (job) => job.created_at],
 ];
-
-const share = (job) => job.progress.completed / Math.max(1, job.progress.total);
 
 export async function showJobs(page, signal, query = "") {
   const asked = new URLSearchParams(query);
@@ -160,7 +158,7 @@ function row(job, choose, curves) {
     if (now.experiment) experiment.href = `#/jobs?experiment=${encodeURIComponent(now.experiment)}`;
     setBadge(status, now.status);
     progress.set(share(now));
-    say(left, now.is_terminal ? plural(Object.values(now.runs_by_status).reduce((a, b) => a + b, 0), "run") : now.progress.eta_seconds === null ? "" : `${duration(now.progress.eta_seconds)} left`);
+    say(left, now.is_terminal ? plural(runsOf(now), "run") : now.progress.eta_seconds === null ? "" : `${duration(now.progress.eta_seconds)} left`);
     say(submitted, ago(now.created_at));
     submitted.dateTime = now.created_at;
     submitted.title = exactly(now.created_at);

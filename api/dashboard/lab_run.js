@@ -1,15 +1,13 @@
 // A run of a lab. What it lacks is handed in, phase after phase, until its claims can be judged. What is there already is
 // left alone: it goes on from wherever it stood, and two who hand in the same make it once.
 
-import { ask, Problem } from "./service.js";
+import { ask, askAll, Problem } from "./service.js";
 import { count, plural } from "./words.js";
-
-const PAGE = 200;
 
 // One look at it, and one step ahead where this tab `drives` it: its jobs by name, what it is doing, how far it is (from 0
 // to 1), the judgement once there is one, what kept it from one, and whether somebody has to drive it on.
 export async function advance(plan, tag, drives, signal) {
-  const jobs = new Map((await all(`/v1/jobs?tag=${encodeURIComponent(tag)}`, signal)).map((job) => [job.name, job]));
+  const jobs = new Map((await askAll(`/v1/jobs?tag=${encodeURIComponent(tag)}`, signal)).map((job) => [job.name, job]));
   const lacking = (await wanted(plan, jobs, signal)).filter(([, spec]) => !jobs.has(spec.name));
   if (drives) {
     for (const [mark, spec] of lacking) {
@@ -20,8 +18,7 @@ export async function advance(plan, tag, drives, signal) {
   const found = { jobs, stage: "", share: shareOf([...jobs.values()]), judgement: null, failure: "", waits: lacking.length > 0 && !drives };
   found.failure = await failureOf([...jobs.values()], signal);
   if (found.failure) return found;
-  const judged = [...plan.specs, ...plan.choices].map(({ name }) => jobs.get(name));
-  if (judged.some((job) => !job?.is_terminal)) return Object.assign(found, { stage: training(plan, jobs) });
+  if (judgedOf(plan, jobs).some((job) => !job?.is_terminal)) return Object.assign(found, { stage: training(plan, jobs) });
   for (const phase of [measuring, opening]) {
     Object.assign(found, await phase(plan, jobs, drives, signal));
     if (found.stage || found.failure || found.waits) return found;
@@ -30,16 +27,8 @@ export async function advance(plan, tag, drives, signal) {
   return Object.assign(found, { judgement: await ask("/v1/verdicts", { method: "POST", body: { claims }, signal }) });
 }
 
-// Every item of a list, page after page.
-async function all(path, signal) {
-  const found = [];
-  for (let after = ""; after !== null;) {
-    const page = await ask(`${path}${path.includes("?") ? "&" : "?"}limit=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`, { signal });
-    found.push(...page.data);
-    after = page.next_after;
-  }
-  return found;
-}
+// The jobs that claims are about; undefined where one is not there yet.
+export const judgedOf = (plan, jobs) => [...plan.specs, ...plan.choices].map(({ name }) => jobs.get(name));
 
 // Specs that can be handed in by now, each with a mark of its own: what is chosen comes once its trials have ended.
 async function wanted(plan, jobs, signal) {
@@ -53,10 +42,16 @@ async function wanted(plan, jobs, signal) {
   return specs;
 }
 
+// What to ask for these jobs side by side, as parameters; a lab without a ranking is about the loss.
+export function questionOf(ranking, jobs) {
+  const { metric = "validation_loss", target = null, score = "last" } = ranking ?? {};
+  return new URLSearchParams([...jobs.map(({ id }) => ["job", id]), ["metric", metric], ["score", score], ...(target === null ? [] : [["target", target]])]);
+}
+
 // Which of these jobs ranks first: by the score, then by the last value; one whose runs diverge comes last.
-async function first({ metric, score, target }, jobs, signal) {
-  const asked = new URLSearchParams([...jobs.map(({ id }) => ["job", id]), ["metric", metric], ["score", score], ...(target === null ? [] : [["target", target]])]);
-  const { better, table, jobs: contenders } = await ask(`/v1/comparisons?${asked}`, { signal });
+async function first(ranking, jobs, signal) {
+  const { score } = ranking;
+  const { better, table, jobs: contenders } = await ask(`/v1/comparisons?${questionOf(ranking, jobs)}`, { signal });
   const sign = better === "higher" ? -1 : 1;
   const low = (value) => (value === null ? Infinity : sign * value);
   const ranks = table.map((row, at) => {
@@ -88,15 +83,15 @@ function training(plan, jobs) {
 // A run that diverged has a result of its own; one that broke, or was cancelled, has none.
 async function failureOf(jobs, signal) {
   for (const job of jobs.filter(({ is_terminal, runs_by_status }) => is_terminal && (runs_by_status.failed || runs_by_status.cancelled))) {
-    const broken = (await all(`/v1/jobs/${job.id}/runs`, signal)).find(({ status, status_reason }) => status !== "succeeded" && status_reason !== "diverged");
+    const broken = (await askAll(`/v1/jobs/${job.id}/runs`, signal)).find(({ status, status_reason }) => status !== "succeeded" && status_reason !== "diverged");
     if (broken) return `${job.name}, seed ${broken.seed}, ended as ${broken.status}${broken.status_detail ? `: ${broken.status_detail}` : ""}. Without it nothing can be judged; retry that job, or run the lab again.`;
   }
   return "";
 }
 
 async function measuring(plan, jobs, drives, signal) {
-  const measured = plan.specs.map(({ name }) => jobs.get(name)).filter(({ spec }) => spec.analyses.length);
-  const found = (await Promise.all(measured.map(({ id }) => all(`/v1/jobs/${id}/analyses`, signal)))).flat();
+  const measured = judgedOf(plan, jobs).filter(({ spec }) => spec.analyses.length);
+  const found = (await Promise.all(measured.map(({ id }) => askAll(`/v1/jobs/${id}/analyses`, signal)))).flat();
   const failed = found.find(({ status }) => status === "failed");
   if (failed) return { failure: `${failed.kind}, seed ${failed.seed}, failed: ${failed.status_detail}` };
   const ended = found.filter(({ is_terminal }) => is_terminal).length;

@@ -1,13 +1,14 @@
 // Labs: what is taught, put to the test. One is run, watched, and its verdict read.
 
 import { curvesOf } from "./contest.js";
-import { element, fill, say, wide } from "./elements.js";
-import { advance } from "./lab_run.js";
+import { element, fill, say, table } from "./elements.js";
+import { advance, judgedOf, questionOf } from "./lab_run.js";
 import { ask, repeat } from "./service.js";
-import { badge, bar, setBadge } from "./status.js";
+import { badge, bar, runsOf, setBadge, share } from "./status.js";
 import { ago, count, exactly, figure, plural } from "./words.js";
 
 const LOOK_MILLISECONDS = 1_000;
+const FAILED_MILLISECONDS = 5_000;
 const LOOKS_A_PICTURE = 3;
 const DRIVEN = "descent.labs";
 const EARLIER = 200;
@@ -62,19 +63,22 @@ export async function showLabRun(page, signal, name, content, run) {
 
   let looks = 0;
   await repeat(async () => {
-    const found = await advance(plan, tag, isDriven(tag), signal);
+    const isMine = isDriven(tag);
+    const found = await advance(plan, tag, isMine, signal);
     rows.update(found.jobs);
     progress.set(found.share);
     say(failure, found.failure);
-    say(stage, found.judgement || found.failure ? "" : found.waits ? "It waits for somebody who hands in what comes next." : `${found.stage}. Keep this page open: it hands in what comes next.`);
+    say(stage, found.judgement || found.failure ? "" : found.waits ? "It waits for somebody who hands in what comes next." : `${found.stage}.${isMine ? " Keep this page open: it hands in what comes next." : ""}`);
     goOn.hidden = !found.waits;
-    const judged = [...plan.specs, ...plan.choices].map((one) => found.jobs.get(one.name)).filter(Boolean);
+    const judged = judgedOf(plan, found.jobs).filter(Boolean);
     const isOver = Boolean(found.judgement || found.failure);
     if (judged.some(({ progress: { completed } }) => completed > 0) && (isOver || looks % LOOKS_A_PICTURE === 0)) await picture(curves, plan, judged, signal);
     looks += 1;
     how.hidden = Boolean(found.judgement);
     if (found.judgement) fill(verdict, judgement(found.judgement, chosen(plan, found.jobs)));
-    return isOver ? null : LOOK_MILLISECONDS;
+    if (found.judgement) return null;
+    // What failed may be retried, and goes on then.
+    return found.failure ? FAILED_MILLISECONDS : LOOK_MILLISECONDS;
   }, signal);
 }
 
@@ -125,13 +129,13 @@ function runsAmong(jobs, name) {
 // ── what is to be seen of one ─────────────────────────────────────────────────────────────────────
 
 function jobRows() {
-  const body = element("tbody");
-  const made = wide("Jobs", element("table", {}, element("thead", {}, element("tr", {}, ["job", "status", "progress", "runs"].map((words) => element("th", { scope: "col" }, words)))), body));
+  const made = table("Jobs", ["job", "status", "progress", "runs"], [], ["runs"]);
+  const body = made.querySelector("tbody");
   const known = new Map();
   function row(job) {
     const status = badge(job.status);
     const progress = bar(`Progress of ${job.name}`);
-    const line = element("tr", {}, element("th", { scope: "row" }, element("a", { href: `#/jobs/${job.id}` }, job.name)), element("td", {}, status), element("td", {}, progress.made), element("td", {}, String(Object.values(job.runs_by_status).reduce((a, b) => a + b, 0))));
+    const line = element("tr", {}, element("th", { scope: "row" }, element("a", { href: `#/jobs/${job.id}` }, job.name)), element("td", {}, status), element("td", {}, progress.made), element("td", { class: "number" }, count(runsOf(job))));
     body.append(line);
     return { status, progress };
   }
@@ -142,15 +146,14 @@ function jobRows() {
         if (!known.has(job.id)) known.set(job.id, row(job));
         const { status, progress } = known.get(job.id);
         setBadge(status, job.status);
-        progress.set(job.progress.completed / Math.max(1, job.progress.total));
+        progress.set(share(job));
       }
     },
   };
 }
 
 async function picture(target, plan, jobs, signal) {
-  const { metric = "validation_loss", target: aim = null, score = "last" } = plan.ranking ?? {};
-  const asked = new URLSearchParams([...jobs.map(({ id }) => ["job", id]), ["metric", metric], ["score", score], ...(aim === null ? [] : [["target", aim]])]);
+  const asked = questionOf(plan.ranking, jobs);
   // Until a first value is there, there is nothing to compare; and a verdict stands without a picture.
   const found = await ask(`/v1/comparisons?${asked}`, { signal }).catch(() => null);
   if (!found || signal.aborted) return;
@@ -163,12 +166,12 @@ async function picture(target, plan, jobs, signal) {
   target.curves.link(`#/compare?${asked}`);
 }
 
-// Which point of its grid each tuned job stands for.
+// Which point of its grid each tuned job stands for; none, if it was changed since, as by a larger budget.
 function chosen(plan, jobs) {
   const plain = (spec) => JSON.stringify({ ...spec, tags: [] });
   return plan.choices.map(({ name, contenders }) => {
     const found = contenders.find(({ judged }) => plain(judged) === plain(jobs.get(name).spec));
-    return `${name}: ${found.told}, chosen from ${count(contenders.length)} on ${plural(contenders[0].trial.seeds.length, "other seed")}.`;
+    return found && `${name}: ${found.told}, chosen from ${count(contenders.length)} on ${plural(contenders[0].trial.seeds.length, "other seed")}.`;
   });
 }
 
@@ -182,6 +185,6 @@ function judgement({ verdict, claims }, notes) {
   });
   return [
     element("p", { class: "verdict", data: { verdict } }, `Verdict: ${verdict}`),
-    element("section", {}, element("h2", {}, "Claims"), wide("Claims", element("table", { class: "claims" }, element("thead", {}, element("tr", {}, heads.map((words, at) => element("th", { scope: "col", class: at > 1 ? "number" : "" }, words)))), element("tbody", {}, rows))), notes.map((note) => element("p", { class: "soft" }, note))),
+    element("section", { class: "claims" }, element("h2", {}, "Claims"), table("Claims", heads, rows, heads.slice(2)), notes.filter(Boolean).map((note) => element("p", { class: "soft" }, note))),
   ];
 }

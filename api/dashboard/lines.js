@@ -1,7 +1,7 @@
 // Curves over steps, drawn on a canvas: nothing is fetched for it, and ten thousand points take a few milliseconds.
 
 import { decades, least, most, stroke, surface, ticks } from "./canvas.js";
-import { palette, wash } from "./charts.js";
+import { palette, swatch, wash } from "./charts.js";
 import { element } from "./elements.js";
 import { figure } from "./words.js";
 
@@ -30,11 +30,7 @@ export function lines(target, describe, signal, height = 360) {
     const shown = near.slice(0, MOST_TOLD);
     if (!shown.length) return null;
     const at = shown[0].curve.x[shown[0].at];
-    const rows = shown.map(({ curve, at: place }) => {
-      const mark = element("i", { class: "swatch" });
-      mark.style.background = curve.color;
-      return element("span", {}, mark, curve.name, " ", element("b", {}, figure(curve.y[place])));
-    });
+    const rows = shown.map(({ curve, at: place }) => element("span", {}, swatch(curve.color), curve.name, " ", element("b", {}, figure(curve.y[place]))));
     return [element("span", { class: "soft" }, scene.over ? scene.over.said(at) : `${scene.xTitle} ${figure(at, 6)}`), rows];
   }
 }
@@ -131,4 +127,7 @@ function trace(pen, scene, { x, y, color, width = 2.2, dash = [] }) {
   pen.lineWidth = 1;
 }
 
-export const DASHES = [[], [7, 4], [2, 3], [8, 3, 2, 3]];
+const DASHES = [[], [7, 4], [2, 3], [8, 3, 2, 3]];
+
+// What tells curves of one color apart.
+export const dash = (index) => DASHES[Math.floor(index / 7) % DASHES.length];

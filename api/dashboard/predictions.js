@@ -1,7 +1,7 @@
 // What the networks of several jobs predict at their last snapshots, beside each other; drawn when it is asked for.
 
 import { chart, color } from "./charts.js";
-import { element, fill } from "./elements.js";
+import { element, fill, say } from "./elements.js";
 import { ask } from "./service.js";
 import { describe, isDrawable } from "./snapshots.js";
 import { count } from "./words.js";
@@ -13,7 +13,20 @@ const HEIGHT = 260;
 export function showPredictions(found, signal) {
   const pictures = element("div", { class: "pictures" });
   const jobs = found.jobs.slice(0, MOST);
-  const button = element("button", { onclick: async () => { button.disabled = true; await draw(); button.hidden = true; } }, "Draw them");
+  const failure = element("p", { class: "failure", role: "alert" });
+  const button = element("button", { onclick: press }, jobs.length < found.jobs.length ? `Draw the first ${count(MOST)}` : "Draw them");
+  async function press() {
+    button.disabled = true;
+    say(failure, "");
+    try {
+      await draw();
+      button.hidden = true;
+    } catch (error) {
+      if (error.name !== "AbortError") say(failure, error.message);
+    } finally {
+      button.disabled = false;
+    }
+  }
   const draw = async () => {
     const shown = (await Promise.all(jobs.map((job, index) => latest(job, index, signal)))).filter(Boolean);
     if (!shown.length) {
@@ -32,13 +45,13 @@ export function showPredictions(found, signal) {
       }, signal)();
     }
   };
-  return element("section", {}, element("div", { class: "bar-title" }, element("h2", {}, "Predictions"), button), pictures);
+  return element("section", {}, element("div", { class: "bar-title" }, element("h2", {}, "Predictions"), button), failure, pictures);
 }
 
 // The last snapshot of a job's first run.
 async function latest(job, index, signal) {
-  const { data: [run] } = await ask(`/v1/jobs/${job.id}/runs?limit=1`, { signal });
-  const { data: taken } = await ask(`/v1/runs/${run.id}/snapshots?limit=200`, { signal });
+  const { data: [run] } = await ask(`/v1/jobs/${job.id}/runs`, { signal });
+  const { data: taken } = await ask(`/v1/runs/${run.id}/snapshots`, { signal });
   const snapshot = taken.filter(isDrawable).at(-1);
   return snapshot && { job, snapshot, index };
 }

@@ -1,6 +1,7 @@
 // Talks to the public interface, and to nothing else. The key stays in this tab.
 
 const PLACE = "descent.key";
+const PAGE = 200;
 const LONGEST_PAUSE = 8_000;
 
 export class Problem extends Error {
@@ -67,6 +68,17 @@ export async function ask(path, { method = "GET", body, signal, headers = {} } =
   const answer = await fetched(path, options);
   if (!answer.ok) throw await refused(answer);
   return answer.status === 204 ? null : answer.json();
+}
+
+// Every item of a list, page after page.
+export async function askAll(path, signal) {
+  const found = [];
+  for (let after = ""; after !== null;) {
+    const page = await ask(`${path}${path.includes("?") ? "&" : "?"}limit=${PAGE}${after && `&after=${encodeURIComponent(after)}`}`, { signal });
+    found.push(...page.data);
+    after = page.next_after;
+  }
+  return found;
 }
 
 // The bytes of a file, to be saved.

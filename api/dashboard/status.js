@@ -16,6 +16,10 @@ export function setBadge(made, status) {
   say(made, `${MARKS[status] ?? "?"} ${status}`);
 }
 
+// How far a job is, from 0 to 1, and of how many runs it is.
+export const share = (job) => job.progress.completed / Math.max(1, job.progress.total);
+export const runsOf = (job) => Object.values(job.runs_by_status).reduce((sum, number) => sum + number, 0);
+
 // A bar for how far something is; `label` says of what.
 export function bar(label) {
   const inner = element("span", {});

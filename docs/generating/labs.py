@@ -16,10 +16,11 @@ def lab_pages() -> Parts:
     yield "# Labs"
     yield ORIGIN
     yield (
-        "Experiments that check what is taught. `descent lab run NAME` runs one on the service at hand, or else on a "
-        "private one; `--quick` runs a smaller version. No lab states its own result: a verdict is what the service "
-        "computed from the runs, supported, refuted or undecided. A lab is supported if all of its claims are, and "
-        "refuted if any is. `make labs` runs all of them and writes what this page tells."
+        "Experiments that check what is taught. The dashboard runs them under *Labs*; `descent lab run NAME` runs one "
+        "on the service at hand, or else on a private one, and `--quick` a smaller version. No lab states its own "
+        "result: a verdict is what the service computed from the runs, supported, refuted or undecided. A lab is "
+        "supported if all of its claims are, and refuted if any is. `make labs` runs all of them and writes what this "
+        "page tells."
     )
     rows = [
         (

@@ -111,6 +111,7 @@ def test_whoever_follows_a_link_looks_on_until_they_say_that_it_is_to_go_on(
     page.goto(address)
     expect(page.get_by_role("status").filter(has_text="It waits for somebody")).to_be_visible()
     assert not list(mine.jobs())
+    expect(page.get_by_text("Keep this page open")).to_have_count(0)
     page.get_by_role("button", name="Go on").click()
     expect(page.locator(".verdict")).to_be_visible(timeout=LAB_PATIENCE)
     other = browser.new_page()
