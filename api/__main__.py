@@ -10,8 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.connections import PatientConnection
-from api.limits import MAX_HEAD_BYTES
+from api.http.connections import PatientConnection
+from api.http.limits import MAX_HEAD_BYTES
 from models.settings import Settings, settings
 
 KEEP_ALIVE_SECONDS = 15

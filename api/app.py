@@ -10,17 +10,18 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from api import errors
-from api.callers import THE_SERVICE
+from api.auth.keyring import Keyring
+from api.auth.middleware import AuthMiddleware
+from api.auth.principals import SERVICE
+from api.auth.secrets import is_strong
 from api.dashboard.serve import add_dashboard
 from api.dependencies import Service
 from api.documentation import add_documentation
-from api.gate import Gate
 from api.histories import Histories
 from api.housekeeping import Housekeeper
-from api.keyring import Keyring
-from api.limits import RequestLimits
-from api.quotas import Streams
-from api.rates import Rates, forget_old_counts
+from api.http.limits import RequestLimits
+from api.quotas.limits import Streams
+from api.quotas.rates import Rates, forget_old_counts
 from api.relay import Relay
 from api.responses import forget_old_answers
 from api.routes import (
@@ -45,7 +46,6 @@ from api.routes import (
     verdicts,
 )
 from api.run_owners import RunOwners
-from api.secrets import is_strong
 from api.telemetry import Meters, RequestContext
 from models.database import Database
 from models.logs import configure_logging
@@ -132,7 +132,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     # The last one added is the outermost.
-    app.add_middleware(Gate, config=config)
+    app.add_middleware(AuthMiddleware, config=config)
     app.add_middleware(RequestLimits, config=config)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
@@ -159,7 +159,7 @@ def _connect(config: Settings, admin_key: str, meters: Meters) -> Service:
     live = connect_async(config.metrics())
     return Service(
         settings=config,
-        caller=THE_SERVICE,
+        principal=SERVICE,
         database=database,
         storage=Storage(config.storage_url),
         metrics=connect(config.metrics()),

@@ -9,11 +9,11 @@ import structlog
 from fastapi import Depends, Request
 from redis import RedisError
 
-from api.callers import NOBODY, Caller
+from api.auth.keyring import Keyring
+from api.auth.principals import ANONYMOUS, Principal
 from api.histories import Histories
-from api.keyring import Keyring
-from api.quotas import Streams
-from api.rates import Rates
+from api.quotas.limits import Streams
+from api.quotas.rates import Rates
 from api.relay import Relay
 from api.run_owners import RunOwners
 from api.telemetry import Meters
@@ -31,12 +31,12 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class Service:
-    """One API process, as one caller may use it: its connections, its relay, its meters."""
+    """One API process, as one principal may use it: its connections, its relay, its meters."""
 
     settings: Settings
-    caller: Caller
+    principal: Principal
     database: Database
-    """As the caller sees it: what belongs to others is not there."""
+    """As the principal sees it: what belongs to others is not there."""
     storage: Storage
     metrics: "redis.Redis"
     """Live metrics, for routes in threads."""
@@ -53,9 +53,9 @@ class Service:
     parsers: asyncio.Semaphore
     """Held by each upload while it is read."""
 
-    def of(self, caller: Caller) -> "Service":
+    def of(self, principal: Principal) -> "Service":
         """The same process for somebody else."""
-        return replace(self, caller=caller, database=self.database.of(caller.sees))
+        return replace(self, principal=principal, database=self.database.of(principal.sees))
 
     def forget_files(self, keys: Sequence[str]) -> None:
         """Remove files that nothing names any more; where storage is away they stay, to be found as orphans."""
@@ -75,7 +75,7 @@ class Service:
 def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     # Whoever came past the gate without a key sees nothing of anybody's.
-    return service.of(request.scope["state"].get("caller", NOBODY))
+    return service.of(request.scope["state"].get("principal", ANONYMOUS))
 
 
 ServiceNeeded = Annotated[Service, Depends(_service)]

@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse
 
 from api import errors
-from api.gate import OPEN
+from api.auth.middleware import OPEN
 from api.links import add_links
 
 _SCRIPT = """

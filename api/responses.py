@@ -95,7 +95,7 @@ def answer_once(
         return stored
     try:
         with service.database.write() as session:
-            row = _claim_key(session, service.caller.owner, key, route, body_hash) if key is not None else None
+            row = _claim_key(session, service.principal.owner, key, route, body_hash) if key is not None else None
             effect = act(session)
             content = effect.answer.model_dump(mode="json")
             if row is not None:
@@ -129,7 +129,7 @@ def _claim_key(session: Session, owner: str, key: str, route: str, body_hash: st
 
 def _stored(service: Service, key: str, route: str, body_hash: str) -> JSONResponse | None:
     with service.database.read() as session:
-        row = session.get(IdempotentAnswer, (service.caller.owner, key, route))
+        row = session.get(IdempotentAnswer, (service.principal.owner, key, route))
     if row is None:
         return None
     if row.body_hash != body_hash:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
 
-from api.callers import Caller
+from api.auth.principals import Principal
 from api.errors import NOT_FOUND, Refusal
 from models.database import Database
 from models.tables import Run
@@ -20,21 +20,21 @@ class RunOwners:
         self._database = database
         self._owners: OrderedDict[str, str] = OrderedDict()
 
-    async def demand(self, caller: Caller, run_id: str) -> None:
-        """Let a caller at a run.
+    async def demand(self, principal: Principal, run_id: str) -> None:
+        """Let a principal at a run.
 
         Raises:
             Refusal: if it is somebody else's, in the words of one that does not exist.
 
         """
-        if caller.is_admin or self._owners.get(run_id) == caller.owner:
+        if principal.is_admin or self._owners.get(run_id) == principal.owner:
             return
-        await run_in_threadpool(self._look_up, caller, run_id)
-        self._owners[run_id] = caller.owner
+        await run_in_threadpool(self._look_up, principal, run_id)
+        self._owners[run_id] = principal.owner
         if len(self._owners) > MOST_REMEMBERED:
             self._owners.popitem(last=False)
 
-    def _look_up(self, caller: Caller, run_id: str) -> None:
-        with self._database.of(caller.sees).read() as session:
+    def _look_up(self, principal: Principal, run_id: str) -> None:
+        with self._database.of(principal.sees).read() as session:
             if session.scalar(select(Run.id).where(Run.id == run_id)) is None:
                 raise Refusal(NOT_FOUND, f"there is no run {run_id}")

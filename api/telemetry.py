@@ -80,8 +80,8 @@ class RequestContext:
                 self._meters.observe(scope, status, seconds)
                 if scope["method"] not in ("GET", "HEAD"):
                     about = {"method": scope["method"], "path": scope["path"], "status": status}
-                    if caller := scope["state"].get("caller"):
-                        about |= {"owner": caller.owner, "key_id": caller.key_id}
+                    if principal := scope["state"].get("principal"):
+                        about |= {"owner": principal.owner, "key_id": principal.key_id}
                     log.info("request", **about, seconds=round(seconds, 4))
 
 

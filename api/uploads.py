@@ -13,11 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from api.audit import record
+from api.auth.audit import record
 from api.dependencies import Service
 from api.errors import DISK_FULL, NAME_TAKEN, UNREADABLE, Refusal
 from api.parsing import Limits, Options, Parsed, Refused, parse_in_child
-from api.quotas import demand_room_in_storage
+from api.quotas.limits import demand_room_in_storage
 from models.answers import ProblemError
 from models.settings import Settings
 from models.spec.job import digest
@@ -144,7 +144,7 @@ def keep(service: Service, name: str, upload: Upload, options: Options, parsed: 
         Refusal: if another data set has the name.
 
     """
-    owner, read_as = service.caller.owner, {"image_size": options.image_size}
+    owner, read_as = service.principal.owner, {"image_size": options.image_size}
     dataset_id = f"dataset_{digest([owner, upload.sha256, parsed.description.format, read_as])[:32]}"
     for file in parsed.description.sizes:
         service.storage.put(key(dataset_id, file), _made(upload) / file)
@@ -164,9 +164,9 @@ def keep(service: Service, name: str, upload: Upload, options: Options, parsed: 
     )
     try:
         with service.database.write() as session:
-            demand_room_in_storage(session, service.caller, service.settings, upload.size)
+            demand_room_in_storage(session, service.principal, service.settings, upload.size)
             session.add(dataset)
-            record(session, service.caller, "uploaded", dataset, name=dataset.name, size=upload.size)
+            record(session, service.principal, "uploaded", dataset, name=dataset.name, size=upload.size)
     except IntegrityError:
         # Somebody was faster: with the same bytes, or with the same name.
         with service.database.read() as session:

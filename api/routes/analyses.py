@@ -8,10 +8,10 @@ from pydantic import RootModel
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer
 
-from api.audit import record
+from api.auth.audit import record
 from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
-from api.limits import JsonRoute
+from api.http.limits import JsonRoute
 from api.pages import single_page
 from api.routes.jobs import find_job
 from api.routes.runs import demand_run
@@ -64,7 +64,7 @@ def analyse_run(run_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> 
             raise Refusal(ILLEGAL_ACTION, f"the run is {run.status}: it is analysed once it has succeeded")
         job = session.get_one(Job, run.job_id)
         _ask(session, job, [run_id], wanted.root)
-        record(session, service.caller, "analysed", job, run_id=run_id, kind=wanted.root.kind)
+        record(session, service.principal, "analysed", job, run_id=run_id, kind=wanted.root.kind)
         (answer,) = (one for one in _answers(session, Run.id == run_id) if one.options == _options(wanted.root))
     service.relay.nudge()
     return answer
@@ -86,7 +86,7 @@ def analyse_job(job_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> 
         if not succeeded:
             raise Refusal(ILLEGAL_ACTION, "no run of this job has succeeded yet: there is nothing to analyse")
         _ask(session, job, succeeded, wanted.root)
-        record(session, service.caller, "analysed", job, kind=wanted.root.kind)
+        record(session, service.principal, "analysed", job, kind=wanted.root.kind)
         asked = [one for one in _answers(session, Run.job_id == job_id) if one.options == _options(wanted.root)]
     service.relay.nudge()
     return single_page(asked)

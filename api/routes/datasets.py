@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from api import uploads
-from api.audit import record
+from api.auth.audit import record
 from api.dependencies import Service, ServiceNeeded
 from api.errors import (
     DISK_FULL,
@@ -24,7 +24,7 @@ from api.errors import (
 )
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.parsing import Options
-from api.quotas import demand_room_in_storage
+from api.quotas.limits import demand_room_in_storage
 from models import answers
 from models.stored import Description, Preview
 from models.tables import Dataset, Job
@@ -97,12 +97,12 @@ async def upload_dataset(
 def _equal_with_room(service: Service, upload: uploads.Upload, options: Options, name: str) -> answers.Dataset | None:
     """What was uploaded before; if nothing was, there is room for it, and nothing else has its name."""
     with service.database.write() as session:
-        equal = uploads.find_equal(session, service.caller.owner, upload, options)
+        equal = uploads.find_equal(session, service.principal.owner, upload, options)
         if equal is not None:
             return _answer(equal)
         if name:
-            uploads.demand_free(session, service.caller.owner, name)
-        demand_room_in_storage(session, service.caller, service.settings, upload.size)
+            uploads.demand_free(session, service.principal.owner, name)
+        demand_room_in_storage(session, service.principal, service.settings, upload.size)
         return None
 
 
@@ -153,14 +153,14 @@ def _find(session: Session, owner: str, dataset_id: str) -> Dataset:
 def get_dataset(dataset_id: str, service: ServiceNeeded) -> answers.Dataset:
     """Its columns with type, empty cells, range, and values where they are few. The name does for the id."""
     with service.database.read() as session:
-        return _answer(_find(session, service.caller.owner, dataset_id))
+        return _answer(_find(session, service.principal.owner, dataset_id))
 
 
 @router.get("/{dataset_id}/preview", summary="Look into a data set", responses=declared(NOT_FOUND))
 def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPreview:
     """Its columns with type, empty cells, range and values, its first rows, and some of its images."""
     with service.database.read() as session:
-        dataset = _find(session, service.caller.owner, dataset_id)
+        dataset = _find(session, service.principal.owner, dataset_id)
     preview, described = Preview.model_validate(dataset.preview), Description.model_validate(dataset.description)
     columns = list(described.columns[: len(preview.columns)])
     return answers.DatasetPreview(columns=columns, rows=preview.rows, thumbnails=preview.thumbnails)
@@ -172,7 +172,7 @@ def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPrevi
 def delete_dataset(dataset_id: str, service: ServiceNeeded) -> None:
     """Delete a data set that no job needs, with its files."""
     with service.database.write() as session:
-        dataset = _find(session, service.caller.owner, dataset_id)
+        dataset = _find(session, service.principal.owner, dataset_id)
         # Locked, so that no job can be stored that needs it.
         session.execute(select(Dataset.id).where(Dataset.id == dataset.id).with_for_update())
         jobs = session.scalar(select(func.count()).where(Job.dataset_id == dataset.id)) or 0
@@ -181,5 +181,5 @@ def delete_dataset(dataset_id: str, service: ServiceNeeded) -> None:
             raise Refusal(STILL_NEEDED, f"{told} it: delete them first")
         files = list(Description.model_validate(dataset.description).sizes)
         session.delete(dataset)
-        record(session, service.caller, "deleted", dataset, name=dataset.name)
+        record(session, service.principal, "deleted", dataset, name=dataset.name)
     service.forget_files([uploads.key(dataset.id, file) for file in files])

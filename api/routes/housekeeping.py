@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from api.audit import Whole, record
+from api.auth.audit import Whole, record
 from api.dependencies import ServiceNeeded
 from api.errors import declared
 from api.housekeeping import Housekeeper
@@ -25,5 +25,5 @@ def tidy(
     report = Housekeeper(service.database, service.storage, service.settings).tidy(rehearses=dry_run)
     if not dry_run:
         with service.database.write() as session:
-            record(session, service.caller, "house_kept", Whole())
+            record(session, service.principal, "house_kept", Whole())
     return report

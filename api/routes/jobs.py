@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select, update
 from sqlalchemy.orm import Session
 
-from api.audit import record
+from api.auth.audit import record
 from api.dependencies import Service, ServiceNeeded
 from api.errors import (
     CHANGED,
@@ -22,12 +22,12 @@ from api.errors import (
     Refusal,
     declared,
 )
+from api.http.limits import JsonRoute
 from api.job_answers import device_warnings, job_answers, live_devices, run_answers
-from api.limits import JsonRoute
 from api.moments import Moment
 from api.pages import PageAfter, PageLimit, PageSort, listed, single_page
 from api.planning import Catalogue, checked_plan
-from api.quotas import demand_room_in_queue
+from api.quotas.limits import demand_room_in_queue
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, owner
 from models.spec.component import SpecModel
@@ -97,16 +97,16 @@ def submit(
 ) -> JSONResponse:
     """Store a job and queue its runs. A bare string stands for a component with its defaults."""
     with service.database.read() as session:
-        settled = Catalogue(session, service.caller.owner).settle(spec)
+        settled = Catalogue(session, service.principal.owner).settle(spec)
     spec, counted = settled.spec, checked_plan(settled.spec, service.settings)
 
     def act(session: Session) -> Effect:
-        if on_duplicate == "return" and (same := _succeeded_before(session, service.caller.owner, spec.spec_hash)):
+        if on_duplicate == "return" and (same := _succeeded_before(session, service.principal.owner, spec.spec_hash)):
             return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
         settled.hold(session)
-        job = owner.submit(session, service.caller.owner, spec, counted, dataset_id=settled.dataset_id)
-        demand_room_in_queue(session, service.caller, service.settings)
-        record(session, service.caller, "submitted", job, spec_hash=job.spec_hash)
+        job = owner.submit(session, service.principal.owner, spec, counted, dataset_id=settled.dataset_id)
+        demand_room_in_queue(session, service.principal, service.settings)
+        record(session, service.principal, "submitted", job, spec_hash=job.spec_hash)
         session.flush()
         return Effect(job_answers(session, service.settings, [job])[0], f"/v1/jobs/{job.id}")
 
@@ -128,7 +128,7 @@ def _succeeded_before(session: Session, owner_name: str, spec_hash: str) -> Job 
 def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
     """What the spec would ask for, with every default spelled out."""
     with service.database.read() as session:
-        settled = Catalogue(session, service.caller.owner).settle(spec)
+        settled = Catalogue(session, service.principal.owner).settle(spec)
         spec = settled.spec
         warnings = device_warnings([spec.device], live_devices(session, service.settings))
     counted = checked_plan(spec, service.settings)
@@ -250,7 +250,7 @@ def change_job(
             for label, value in changed.items():
                 setattr(job, label, value)
             job.version += 1
-            record(session, service.caller, "relabelled", job, changed=changed)
+            record(session, service.principal, "relabelled", job, changed=changed)
         if "priority" in changed:
             # Of ended runs too: a retry queues them again.
             session.execute(update(Run).where(Run.job_id == job_id).values(priority=changes.priority))
@@ -269,8 +269,8 @@ def _extend(session: Session, service: Service, job: Job, budget: Budget) -> Non
     else:
         longer = owner.extended(spec, budget)
         owner.extend(session, job, longer, checked_plan(longer, service.settings))
-        demand_room_in_queue(session, service.caller, service.settings)
-    record(session, service.caller, "extended", job, before=before, budget=budget.model_dump(mode="json"))
+        demand_room_in_queue(session, service.principal, service.settings)
+    record(session, service.principal, "extended", job, before=before, budget=budget.model_dump(mode="json"))
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
@@ -280,7 +280,7 @@ def delete_job(job_id: str, service: ServiceNeeded) -> None:
         job = find_job(session, job_id)
         run_ids = session.scalars(select(Run.id).where(Run.job_id == job_id)).all()
         keys = owner.delete_job(session, job_id)
-        record(session, service.caller, "deleted", job, name=job.name, spec_hash=job.spec_hash)
+        record(session, service.principal, "deleted", job, name=job.name, spec_hash=job.spec_hash)
     service.forget_files(keys)
     service.forget_metrics(run_ids)
 
@@ -326,8 +326,8 @@ def _act(
         job = find_job(session, job_id)
         act(session, job_id)
         if queues:
-            demand_room_in_queue(session, service.caller, service.settings)
-        record(session, service.caller, action, job)
+            demand_room_in_queue(session, service.principal, service.settings)
+        record(session, service.principal, action, job)
         answer = job_answers(session, service.settings, [job])[0]
     if queues:
         service.relay.nudge()

@@ -8,13 +8,13 @@ from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.audit import record
+from api.auth.audit import record
+from api.auth.secrets import digest_of, new_key, new_key_id
 from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
-from api.limits import JsonRoute
+from api.http.limits import JsonRoute
 from api.moments import Moment
 from api.pages import PageAfter, PageLimit, PageSort, listed
-from api.secrets import digest_of, new_key, new_key_id
 from models import access, answers
 from models.access import NewKey, OwnerName, Scope
 from models.spec.component import SpecModel
@@ -67,7 +67,7 @@ def create_key(wanted: WantedKey, service: ServiceNeeded, response: Response) ->
     )
     with service.database.write() as session:
         session.add(row)
-        record(session, service.caller, "created", row, scope=wanted.scope.value)
+        record(session, service.principal, "created", row, scope=wanted.scope.value)
     response.headers["Location"] = f"/v1/keys/{key_id}"
     return NewKey(**_answer(row).model_dump(), key=secret)
 
@@ -115,7 +115,7 @@ def rotate_key(key_id: str, service: ServiceNeeded, rotation: Annotated[Rotation
         until = now() + timedelta(seconds=rotation.overlap_seconds)
         row.previous_sha256, row.previous_until = row.secret_sha256, until
         row.secret_sha256 = digest_of(secret)
-        record(session, service.caller, "rotated", row, overlap_seconds=rotation.overlap_seconds)
+        record(session, service.principal, "rotated", row, overlap_seconds=rotation.overlap_seconds)
     service.keyring.forget(key_id)
     return NewKey(**_answer(row).model_dump(), key=secret)
 
@@ -127,7 +127,7 @@ def revoke_key(key_id: str, service: ServiceNeeded) -> None:
         row = _find(session, key_id, for_update=True)
         if row.revoked_at is None:
             row.revoked_at = now()
-            record(session, service.caller, "revoked", row)
+            record(session, service.principal, "revoked", row)
     service.keyring.forget(key_id)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from api.dependencies import Service, ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, UNAVAILABLE, Refusal, declared, invalid, several
-from api.limits import strict_json
+from api.http.limits import strict_json
 from api.pointers import body_errors
 from models import answers
 from models.queue import ask

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from api.dependencies import ServiceNeeded
 from api.errors import NOT_FOUND, declared
-from api.limits import JsonRoute
+from api.http.limits import JsonRoute
 from api.results.of_job import job_results
 from api.routes.jobs import find_job
 from models.answers import JobResults

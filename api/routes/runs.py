@@ -76,7 +76,7 @@ async def get_metrics(
     ] = None,
 ) -> answers.MetricsPage:
     """Poll by cursor: every point comes once. After a `rollback`, forget every point past `from_step` first."""
-    await service.run_owners.demand(service.caller, run_id)
+    await service.run_owners.demand(service.principal, run_id)
     if max_points is None:
         return await service.histories.page(run_id, read_cursor(after), name, limit=limit, wait_seconds=wait)
     if after or wait:

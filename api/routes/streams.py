@@ -23,10 +23,10 @@ async def _start(
 ) -> AsyncIterator[Cursor]:
     # Refuses before the stream begins: afterwards there is no status code any more.
     cursor = read_cursor(last_event_id)
-    await service.run_owners.demand(service.caller, run_id)
+    await service.run_owners.demand(service.principal, run_id)
     await run_in_threadpool(_demand_run, service, run_id)
     # Until the answer is over, or its reader gone.
-    with service.streams.one_more(service.caller):
+    with service.streams.one_more(service.principal):
         yield cursor
 
 

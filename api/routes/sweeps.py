@@ -9,15 +9,15 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.audit import record
+from api.auth.audit import record
 from api.dependencies import Service, ServiceNeeded
 from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, OVER_QUOTA, TOO_LARGE, Refusal, declared
 from api.grids import expand
+from api.http.limits import JsonRoute
 from api.job_answers import job_answers
-from api.limits import JsonRoute
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.planning import Catalogue, Planned, checked_plan
-from api.quotas import demand_room_in_queue
+from api.quotas.limits import demand_room_in_queue
 from api.responses import Effect, IdempotencyKey, answer_once
 from models import answers, owner
 from models.owner import IllegalAction, legal_actions
@@ -69,7 +69,7 @@ def submit(
 ) -> JSONResponse:
     """Store one job per combination of the grid, all or none: at most 1,000 jobs and 10,000 runs."""
     with service.database.read() as reading:
-        catalogue = Catalogue(reading, service.caller.owner)
+        catalogue = Catalogue(reading, service.principal.owner)
 
         def check(spec: JobSpec) -> Planned:
             settled = catalogue.settle(spec)
@@ -89,10 +89,10 @@ def submit(
 
 
 def _store(session: Session, service: Service, sweep: SweepRequest, planned: Sequence[Planned]) -> Sweep:
-    caller = service.caller
+    principal = service.principal
     stored = Sweep(
         id=new_id("sweep"),
-        owner=caller.owner,
+        owner=principal.owner,
         name=sweep.name,
         base=sweep.base,
         grid=sweep.grid,
@@ -103,11 +103,11 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
     for settled, counted in planned:
         settled.hold(session)
         job = owner.submit(
-            session, caller.owner, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id
+            session, principal.owner, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id
         )
-        record(session, caller, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
-    record(session, caller, "submitted", stored, jobs=len(planned))
-    demand_room_in_queue(session, caller, service.settings)
+        record(session, principal, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
+    record(session, principal, "submitted", stored, jobs=len(planned))
+    demand_room_in_queue(session, principal, service.settings)
     return stored
 
 
@@ -224,9 +224,9 @@ def _all_of(
             raise IllegalAction(otherwise, legal)
         for job in session.scalars(select(Job).where(Job.id.in_(concerned)).order_by(Job.id)):
             act(session, job.id)
-            record(session, service.caller, action, job, sweep_id=sweep_id)
-        record(session, service.caller, action, sweep, jobs=len(concerned))
-        demand_room_in_queue(session, service.caller, service.settings)
+            record(session, service.principal, action, job, sweep_id=sweep_id)
+        record(session, service.principal, action, sweep, jobs=len(concerned))
+        demand_room_in_queue(session, service.principal, service.settings)
         return _sweep_answer(session, service, sweep)
 
 

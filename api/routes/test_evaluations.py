@@ -10,10 +10,10 @@ from pydantic import Field
 from safetensors.numpy import load
 from sqlalchemy import select
 
-from api.audit import record
+from api.auth.audit import record
 from api.dependencies import ServiceNeeded
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
-from api.limits import JsonRoute
+from api.http.limits import JsonRoute
 from api.measurements import test_evaluations
 from api.pages import PageAfter, PageLimit, listed
 from api.results.collect import measure_of, over_seeds
@@ -65,9 +65,9 @@ def open_test(
             raise Refusal(ILLEGAL_ACTION, "this job is still under way: its test is opened once every run has ended")
         if RunStatus.SUCCEEDED not in statuses:
             raise Refusal(ILLEGAL_ACTION, "no run of this job has succeeded: there is nothing to test")
-        opened_by = opening.opened_by or service.caller.owner
+        opened_by = opening.opened_by or service.principal.owner
         look = analysing.open_test(session, job, spec, opened_by, opening.reason)
-        record(session, service.caller, "test_opened", job, opened_by=opened_by, reason=opening.reason)
+        record(session, service.principal, "test_opened", job, opened_by=opened_by, reason=opening.reason)
         session.flush()
         (answer,) = test_evaluations(session, [look])
     service.relay.nudge()

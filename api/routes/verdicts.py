@@ -6,7 +6,7 @@ from api.comparison.judge import judgement
 from api.dependencies import ServiceNeeded
 from api.errors import NOT_JSON, TOO_LARGE, declared
 from api.evidence import Evidence
-from api.limits import JsonRoute
+from api.http.limits import JsonRoute
 from models.claims import Claims, Judgement
 from models.spec.component import SpecModel
 

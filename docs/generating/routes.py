@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.gate import demanded
+from api.auth.middleware import demanded
 from docs.generating.markdown import ORIGIN, Parts, table
 from docs.generating.schemas import Schema, Schemas
 from models.settings import Settings

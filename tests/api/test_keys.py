@@ -11,9 +11,9 @@ import httpx2
 import pytest
 from sqlalchemy import select, update
 
-from api import keyring
 from api.app import create_app
-from api.secrets import digest_of
+from api.auth import keyring
+from api.auth.secrets import digest_of
 from models.database import Database
 from models.settings import Settings
 from models.tables import Event, Key, now

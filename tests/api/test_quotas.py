@@ -11,8 +11,8 @@ import pytest
 import redis
 from sqlalchemy import select, update
 
-from api import rates
 from api.app import create_app
+from api.quotas import rates
 from models.database import Database
 from models.settings import Settings
 from models.status import RunStatus

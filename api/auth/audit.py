@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.orm import Session
 
-from api.callers import Caller
+from api.auth.principals import Principal
 from models.access import ADMIN
 from models.tables import Event, new_id, now
 
@@ -25,17 +25,17 @@ class Whole(NamedTuple):
     owner: str = ADMIN
 
 
-def record(session: Session, caller: Caller, action: str, subject: Subject, **detail: Any) -> None:
-    """Note that a caller did something. It is kept even if what it was done to is deleted."""
+def record(session: Session, principal: Principal, action: str, subject: Subject, **detail: Any) -> None:
+    """Note that a principal did something. It is kept even if what it was done to is deleted."""
     session.add(
         Event(
             id=new_id("event"),
             owner=subject.owner,
             subject_id=subject.id,
             action=action,
-            actor=caller.owner,
-            key_id=caller.key_id,
-            request_id=caller.request_id,
+            actor=principal.owner,
+            key_id=principal.key_id,
+            request_id=principal.request_id,
             detail=detail,
             happened_at=now(),
         )

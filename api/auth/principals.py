@@ -6,7 +6,7 @@ from models.access import ADMIN, Scope
 
 
 @dataclass(frozen=True)
-class Caller:
+class Principal:
     """Whoever holds a key."""
 
     owner: str
@@ -23,11 +23,11 @@ class Caller:
         """Whose rows; None: everybody's."""
         return None if self.is_admin else self.owner
 
-    def within(self, request_id: str) -> "Caller":
+    def within(self, request_id: str) -> "Principal":
         return replace(self, request_id=request_id)
 
 
-NOBODY = Caller("", Scope.READ, "")
+ANONYMOUS = Principal("", Scope.READ, "")
 """Asks without a key, where that is allowed; owns nothing."""
-THE_SERVICE = Caller(ADMIN, Scope.ADMIN, "service")
+SERVICE = Principal(ADMIN, Scope.ADMIN, "service")
 """What the service does by itself."""

@@ -9,8 +9,8 @@ from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.callers import Caller
-from api.secrets import digest_of, id_in, is_one_of
+from api.auth.principals import Principal
+from api.auth.secrets import digest_of, id_in, is_one_of
 from models.access import ADMIN, Scope
 from models.database import Database
 from models.tables import Key, now
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 class _Known:
     """A key as the database had it."""
 
-    caller: Caller
+    principal: Principal
     digest: str
     previous: str | None
     previous_until: datetime | None
@@ -51,21 +51,21 @@ class Keyring:
 
     def __init__(self, database: Database, admin_key: str) -> None:
         self._database = database
-        self._admin = Caller(ADMIN, Scope.ADMIN, "settings")
+        self._admin = Principal(ADMIN, Scope.ADMIN, "settings")
         self._admin_digest = digest_of(admin_key)
         self._known: dict[str, _Known] = {}
         self._changes = 0
 
-    def remembered(self, key: str) -> Caller | None:
+    def remembered(self, key: str) -> Principal | None:
         """Whom it stands for, if that is known without asking anybody."""
         digest = digest_of(key)
         if is_one_of(digest, [self._admin_digest]):
             return self._admin
         known = self._known.get(id_in(key) or "")
         is_fresh = known is not None and monotonic() - known.looked_at < REMEMBERED_SECONDS
-        return known.caller if known is not None and is_fresh and known.opens(digest) else None
+        return known.principal if known is not None and is_fresh and known.opens(digest) else None
 
-    async def look_up(self, key: str) -> Caller | None:
+    async def look_up(self, key: str) -> Principal | None:
         """Whom it stands for by the database; None if it opens nothing."""
         key_id, digest = id_in(key), digest_of(key)
         if key_id is None:
@@ -83,7 +83,7 @@ class Keyring:
             # Else a key was revoked while this one was read: it may be this one.
             self._known[key_id] = known
         await run_in_threadpool(self._note_use, key_id, known.last_used_at)
-        return known.caller
+        return known.principal
 
     def forget(self, key_id: str) -> None:
         """Look it up again next time: it was changed."""
@@ -96,7 +96,7 @@ class Keyring:
         if row is None or row.revoked_at is not None:
             return None
         return _Known(
-            caller=Caller(row.owner, Scope(row.scope), row.id),
+            principal=Principal(row.owner, Scope(row.scope), row.id),
             digest=row.secret_sha256,
             previous=row.previous_sha256,
             previous_until=row.previous_until,

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 _KEY = re.compile(r"dk_([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 _ADMIN_KEY = re.compile(r"[A-Za-z0-9_-]{32,200}")
-_NOBODYS = hashlib.sha256(b"").hexdigest()
+_DIGEST_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 """What is compared where there is nothing to compare with, so that a miss takes as long."""
 
 
@@ -41,5 +41,5 @@ def digest_of(key: str) -> str:
 
 def is_one_of(digest: str, known: Collection[str]) -> bool:
     """Compare in a time that does not tell how much of it fits."""
-    same = [hmac.compare_digest(digest, one) for one in known or (_NOBODYS,)]
+    same = [hmac.compare_digest(digest, one) for one in known or (_DIGEST_OF_NOTHING,)]
     return bool(known) and any(same)

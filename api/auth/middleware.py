@@ -10,7 +10,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.callers import Caller
+from api.auth.principals import Principal
 from api.dependencies import Service
 from api.errors import FORBIDDEN, RATE_LIMITED, UNAUTHENTICATED, Refusal, render
 from models.access import Scope as KeyScope
@@ -30,7 +30,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="descent"', **_HANG_UP}
 _HOW = "send Authorization: Bearer <key> (descent takes the key from DESCENT_KEY)"
 
 
-class Gate:
+class AuthMiddleware:
     """Finds out who asks, and what they may."""
 
     def __init__(self, app: ASGIApp, config: Settings) -> None:
@@ -44,48 +44,48 @@ class Gate:
         service: Service = scope["app"].state.service
         wanted = demanded(scope["method"], scope["path"])
         try:
-            caller = await self._caller(service, scope)
-            if not caller.scope.includes(wanted):
-                detail = f'this takes a key of scope "{wanted}", and yours is of scope "{caller.scope}"'
+            principal = await self._caller(service, scope)
+            if not principal.scope.includes(wanted):
+                detail = f'this takes a key of scope "{wanted}", and yours is of scope "{principal.scope}"'
                 raise Refusal(FORBIDDEN, detail, headers=_HANG_UP)
-            await self._count(service, caller, wanted)
+            await self._count(service, principal, wanted)
         except Refusal as refusal:
             await render(Request(scope), refusal)(scope, receive, send)
             return
-        scope["state"]["caller"] = caller.within(scope["state"]["request_id"])
-        with structlog.contextvars.bound_contextvars(owner=caller.owner, key_id=caller.key_id):
+        scope["state"]["principal"] = principal.within(scope["state"]["request_id"])
+        with structlog.contextvars.bound_contextvars(owner=principal.owner, key_id=principal.key_id):
             await self._app(scope, receive, send)
 
-    async def _caller(self, service: Service, scope: Scope) -> Caller:
+    async def _caller(self, service: Service, scope: Scope) -> Principal:
         sent = Headers(scope=scope).getlist("authorization")
         if not sent:
             raise Refusal(UNAUTHENTICATED, f"there is no key with this request: {_HOW}", headers=_CHALLENGE)
         match = _BEARER.fullmatch(sent[0]) if len(sent) == 1 else None
         if match is None:
             raise Refusal(UNAUTHENTICATED, f"the Authorization header cannot be read: {_HOW}", headers=_CHALLENGE)
-        caller = service.keyring.remembered(match[1])
-        return caller or await self._looked_up(service, match[1], scope["client"])
+        principal = service.keyring.remembered(match[1])
+        return principal or await self._looked_up(service, match[1], scope["client"])
 
-    async def _looked_up(self, service: Service, key: str, client: tuple[str, int] | None) -> Caller:
+    async def _looked_up(self, service: Service, key: str, client: tuple[str, int] | None) -> Principal:
         """Ask the database, unless too many wrong keys have come from there."""
         failures, most = f"failures:{client[0] if client else ''}", self._config.failures_a_minute
         if seconds := await service.rates.exceeded(failures, most):
             detail = f"more than {most:,} wrong keys came from your address within a minute: wait {seconds} s"
             raise Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(seconds), **_HANG_UP})
-        caller = await service.keyring.look_up(key)
-        if caller is None:
+        principal = await service.keyring.look_up(key)
+        if principal is None:
             await service.rates.count(failures, most)
             detail = f"this key opens nothing: it is wrong, expired or revoked. To ask with another, {_HOW}"
             challenge = {"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="invalid_token"', **_HANG_UP}
             raise Refusal(UNAUTHENTICATED, detail, headers=challenge)
-        return caller
+        return principal
 
-    async def _count(self, service: Service, caller: Caller, wanted: KeyScope) -> None:
-        if caller.is_admin or wanted is KeyScope.METRICS:
+    async def _count(self, service: Service, principal: Principal, wanted: KeyScope) -> None:
+        if principal.is_admin or wanted is KeyScope.METRICS:
             return
         writes = wanted is KeyScope.SUBMIT
         most = self._config.writes_a_minute if writes else self._config.reads_a_minute
-        if seconds := await service.rates.count(f"{'writes' if writes else 'reads'}:{caller.owner}", most):
+        if seconds := await service.rates.count(f"{'writes' if writes else 'reads'}:{principal.owner}", most):
             what = "change" if writes else "look at"
             detail = f"an owner may {what} something {most:,} times a minute: wait {seconds} s"
             raise Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(seconds), **_HANG_UP})

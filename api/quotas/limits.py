@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.callers import Caller
+from api.auth.principals import Principal
 from api.errors import OVER_QUOTA, UNAVAILABLE, Refusal
 from models import shares
 from models.settings import Settings
@@ -18,36 +18,36 @@ QUEUE_RETRY_SECONDS = 60
 STREAM_RETRY_SECONDS = 5
 
 
-def demand_room_in_queue(session: Session, caller: Caller, settings: Settings) -> None:
+def demand_room_in_queue(session: Session, principal: Principal, settings: Settings) -> None:
     """Let pass what the session has queued for an owner.
 
     Raises:
         Refusal: if more runs of theirs wait now than may; nothing of the session is to be kept then.
 
     """
-    if caller.is_admin:
+    if principal.is_admin:
         return
     session.flush()
     most = settings.max_queued_runs
     # Held, so that of two requests at once the second counts what the first has queued.
-    shares.hold(session, caller.owner)
-    if shares.count_runs(session, caller.owner, frozenset({RunStatus.QUEUED}), most=most + 1) > most:
+    shares.hold(session, principal.owner)
+    if shares.count_runs(session, principal.owner, frozenset({RunStatus.QUEUED}), most=most + 1) > most:
         detail = f"then more than {most:,} of your runs would wait: nothing was queued. Let some be trained first"
         raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(QUEUE_RETRY_SECONDS)})
 
 
-def demand_room_in_storage(session: Session, caller: Caller, settings: Settings, size: int) -> None:
+def demand_room_in_storage(session: Session, principal: Principal, settings: Settings, size: int) -> None:
     """Let an upload of so many bytes pass.
 
     Raises:
         Refusal: if the owner's uploads would take more bytes than they may.
 
     """
-    if caller.is_admin:
+    if principal.is_admin:
         return
-    shares.enrol(session, caller.owner)
-    shares.hold(session, caller.owner)
-    mine = select(func.coalesce(func.sum(Dataset.size), 0)).where(Dataset.owner == caller.owner)
+    shares.enrol(session, principal.owner)
+    shares.hold(session, principal.owner)
+    mine = select(func.coalesce(func.sum(Dataset.size), 0)).where(Dataset.owner == principal.owner)
     taken, most = session.scalars(mine).one(), settings.max_stored_bytes
     if taken + size > most:
         detail = f"your uploads take {taken:,} bytes, and with these {size:,} more than {most:,}: delete some first"
@@ -62,7 +62,7 @@ class Streams:
         self._open: Counter[str] = Counter()
 
     @contextmanager
-    def one_more(self, caller: Caller) -> Iterator[None]:
+    def one_more(self, principal: Principal) -> Iterator[None]:
         """Follow one more.
 
         Raises:
@@ -71,14 +71,14 @@ class Streams:
         """
         later = {"Retry-After": str(STREAM_RETRY_SECONDS)}
         most = self._settings.max_owner_streams
-        if not caller.is_admin and self._open[caller.owner] >= most:
+        if not principal.is_admin and self._open[principal.owner] >= most:
             raise Refusal(OVER_QUOTA, f"you follow {most:,} streams already: end one first", headers=later)
         if self._open.total() >= self._settings.max_streams:
             raise Refusal(UNAVAILABLE, "this process follows as many streams as it can: try again", headers=later)
-        self._open[caller.owner] += 1
+        self._open[principal.owner] += 1
         try:
             yield
         finally:
-            self._open[caller.owner] -= 1
-            if not self._open[caller.owner]:
-                del self._open[caller.owner]
+            self._open[principal.owner] -= 1
+            if not self._open[principal.owner]:
+                del self._open[principal.owner]
