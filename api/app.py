@@ -13,6 +13,7 @@ from api import errors
 from api.auth.keyring import Keyring
 from api.auth.middleware import AuthMiddleware
 from api.auth.principals import SERVICE
+from api.auth.scopes import ScopedRoute, check_declarations, unmatched
 from api.auth.secrets import is_strong
 from api.dashboard.serve import add_dashboard
 from api.dependencies import Service
@@ -20,8 +21,8 @@ from api.documentation import add_documentation
 from api.histories import Histories
 from api.housekeeping import Housekeeper
 from api.http.limits import RequestLimits
-from api.quotas.limits import Streams
 from api.quotas.rates import Rates, forget_old_counts
+from api.quotas.requests import RequestQuotas
 from api.relay import Relay
 from api.responses import forget_old_answers
 from api.routes import (
@@ -46,6 +47,7 @@ from api.routes import (
     verdicts,
 )
 from api.run_owners import RunOwners
+from api.shared_call import SharedCall
 from api.telemetry import Meters, RequestContext
 from models.database import Database
 from models.logs import configure_logging
@@ -66,7 +68,7 @@ Submit a spec, watch its runs train, and compare jobs with statistics.
 A job is one accepted spec; a run is one network trained once. Every error is `application/problem+json` (RFC 9457).
 """
 
-ROOMS = (
+ROUTERS = (
     datasets,
     jobs,
     results,
@@ -105,6 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        check_declarations(app)
         service = _connect(config, admin_key, meters)
         app.state.service = service
         service.relay.start()
@@ -130,16 +133,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
     )
+    app.router.route_class = ScopedRoute
+    app.router.default = unmatched
     # The last one added is the outermost.
     app.add_middleware(AuthMiddleware, config=config)
     app.add_middleware(RequestLimits, config=config)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
-    for room in ROOMS:
-        app.include_router(room.router)
+    for routes in ROUTERS:
+        app.include_router(routes.router)
     add_documentation(app)
     add_dashboard(app)
+    check_declarations(app)
     return app
 
 
@@ -157,6 +165,7 @@ def _admin_key(config: Settings) -> str:
 def _connect(config: Settings, admin_key: str, meters: Meters) -> Service:
     database = Database(config.database(), pool_size=CONNECTIONS)
     live = connect_async(config.metrics())
+    rates = Rates(live, database)
     return Service(
         settings=config,
         principal=SERVICE,
@@ -169,8 +178,9 @@ def _connect(config: Settings, admin_key: str, meters: Meters) -> Service:
         relay=Relay(database, config),
         meters=meters,
         keyring=Keyring(database, admin_key),
-        rates=Rates(live, database),
-        streams=Streams(config),
+        rates=rates,
+        requests=RequestQuotas(config, rates),
+        readiness=SharedCall(),
         parsers=asyncio.Semaphore(config.max_parsers),
     )
 

@@ -1,22 +1,26 @@
 """What routes stand on, handed to them by FastAPI."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 from redis import RedisError
 
 from api.auth.keyring import Keyring
 from api.auth.principals import ANONYMOUS, Principal
+from api.auth.scopes import PUBLIC, KeyScheme
 from api.histories import Histories
-from api.quotas.limits import Streams
 from api.quotas.rates import Rates
+from api.quotas.requests import RequestQuotas
 from api.relay import Relay
 from api.run_owners import RunOwners
+from api.shared_call import SharedCall
 from api.telemetry import Meters
+from models.access import Scope
+from models.answers import Readiness
 from models.database import Database
 from models.metric_stream import forget
 from models.settings import Settings
@@ -49,7 +53,8 @@ class Service:
     meters: Meters
     keyring: Keyring
     rates: Rates
-    streams: Streams
+    requests: RequestQuotas
+    readiness: SharedCall[Readiness]
     parsers: asyncio.Semaphore
     """Held by each upload while it is read."""
 
@@ -72,10 +77,39 @@ class Service:
             log.warning("metrics.redis_away", error=type(error).__name__)
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request, _: KeyScheme) -> Service:
     service: Service = request.app.state.service
-    # Whoever came past the gate without a key sees nothing of anybody's.
-    return service.of(request.scope["state"].get("principal", ANONYMOUS))
+    return service.of(request.scope["state"]["principal"])
 
 
-ServiceNeeded = Annotated[Service, Depends(_service)]
+async def _public_service(request: Request, _: Annotated[None, PUBLIC]) -> Service:
+    service: Service = request.app.state.service
+    return service.of(ANONYMOUS)
+
+
+ReadService = Annotated[Service, Security(_service, scopes=[Scope.READ.value])]
+"""Of a route that looks at what belongs to the owner."""
+SubmitService = Annotated[Service, Security(_service, scopes=[Scope.SUBMIT.value])]
+"""Of a route that adds to what belongs to the owner, or changes it."""
+AdminService = Annotated[Service, Security(_service, scopes=[Scope.ADMIN.value])]
+"""Of a route that concerns all owners."""
+MetricsService = Annotated[Service, Security(_service, scopes=[Scope.METRICS.value])]
+"""Of the route that Prometheus scrapes."""
+PublicService = Annotated[Service, Depends(_public_service)]
+"""Of a route that takes no key; it sees nothing of any owner."""
+
+
+async def _following(service: ReadService) -> AsyncIterator[None]:
+    with service.requests.following(service.principal):
+        yield
+
+
+async def _uploading(service: SubmitService) -> AsyncIterator[None]:
+    with service.requests.uploading(service.principal):
+        yield
+
+
+FOLLOWS: Any = Depends(_following)
+"""Of a route whose response lasts long: it counts as one of the streams, long polls and downloads of the owner."""
+UPLOADS: Any = Depends(_uploading)
+"""Of a route that takes a large body: it counts as one of the uploads of the owner."""

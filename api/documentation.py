@@ -7,11 +7,12 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 
 from api import errors
-from api.auth.middleware import OPEN
+from api.auth.scopes import PUBLIC, requires
 from api.links import add_links
+from models.access import Scope
 
 _SCRIPT = """
 "use strict";
@@ -89,7 +90,6 @@ def add_documentation(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = describe()
             errors.add_schemas(document)
-            _add_keys(document)
             add_links(document)
         assert app.openapi_schema is not None
         return app.openapi_schema
@@ -97,17 +97,10 @@ def add_documentation(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
     app.mount("/docs/files", StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-files")
 
-    @app.get("/docs", include_in_schema=False)
+    @app.get("/openapi.json", include_in_schema=False, dependencies=[requires(Scope.READ)])
+    async def document() -> JSONResponse:
+        return JSONResponse(app.openapi())
+
+    @app.get("/docs", include_in_schema=False, dependencies=[PUBLIC])
     async def documentation() -> HTMLResponse:
         return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
-
-
-def _add_keys(document: dict[str, Any]) -> None:
-    document["components"]["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "A key: `descent keys create` makes one."}
-    }
-    document["security"] = [{"key": []}]
-    for path, operations in document["paths"].items():
-        if OPEN.fullmatch(path):
-            for operation in operations.values():
-                operation["security"] = []

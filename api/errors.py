@@ -9,6 +9,7 @@ import structlog
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from kombu.exceptions import OperationalError as BrokerAway
 from redis import RedisError
 from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
@@ -228,12 +229,12 @@ async def _handle(request: Request, error: Exception) -> JSONResponse:
 
 
 def _methods_of(request: Request) -> list[str]:
-    """What a path takes by OpenAPI: to Starlette each route has methods of its own, and the first speaks for all."""
-    paths: dict[str, dict[str, Any]] = request.app.openapi()["paths"]
-    fitting = [path for path in paths if compile_path(path)[0].fullmatch(request.scope["path"])]
-    # "/jobs/validate" before "/jobs/{job_id}", which it fits as well.
-    nearest = min(fitting, key=lambda path: path.count("{"), default=None)
-    return sorted(method.upper() for method in paths[nearest]) if nearest else []
+    """Return the methods that a path takes: Starlette names only those of the first route of the path."""
+    routes = [route for route in iter_route_contexts(request.app.routes) if route.methods]
+    matching = [route for route in routes if compile_path(route.path or "")[0].fullmatch(request.scope["path"])]
+    # "/jobs/validate" before "/jobs/{job_id}", which matches as well.
+    nearest = min((str(route.path) for route in matching), key=lambda path: path.count("{"), default="")
+    return sorted({method for route in matching if route.path == nearest for method in route.methods or ()})
 
 
 def install(app: FastAPI) -> None:
@@ -250,6 +251,14 @@ def install(app: FastAPI) -> None:
         OSError,
     ):
         app.add_exception_handler(kind, _handle)
+
+
+def problem_bytes(kind: ProblemKind, detail: str, *, request_id: str) -> bytes:
+    """Return the problem document for a request that never reached the application."""
+    problem = Problem(
+        type=kind.type, title=kind.title, status=kind.status, detail=detail, instance="", request_id=request_id
+    )
+    return problem.model_dump_json().encode()
 
 
 def declared(

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import structlog
-from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from redis import RedisError
 from sqlalchemy import select, tuple_
 
 from api.comparison.downsample import kept_points
 from api.errors import NOT_FOUND, Refusal
+from api.quotas.requests import run_in_turn
 from models import metric_stream
 from models.answers import Columns, MetricsPage, Rollback
 from models.database import Database
@@ -116,7 +116,7 @@ class Histories:
             Refusal: if there is no such run.
 
         """
-        status, chunks = await run_in_threadpool(self._whole, run_id, names)
+        status, chunks = await run_in_turn(self._whole, run_id, names)
         while True:
             place = chunks[-1].cursor if chunks else Cursor()
             live = await self._live(run_id, place, 0.0)
@@ -125,7 +125,7 @@ class Histories:
             if len(fresh) < CHUNKS_AT_ONCE:
                 break
         place = chunks[-1].cursor if chunks else Cursor()
-        return await run_in_threadpool(_page, chunks, names, Cursor(), place, status, max_points=max_points)
+        return await run_in_turn(_page, chunks, names, Cursor(), place, status, max_points=max_points)
 
     async def _look(self, run_id: str, after: Cursor, names: Collection[str], room: int, wait_seconds: float) -> _Found:
         live = await self._live(run_id, after, wait_seconds)
@@ -134,7 +134,7 @@ class Histories:
             assert live.state is not None
             return _Found(chunks, live.state.status, more=len(chunks) == CHUNKS_AT_ONCE)
         place = chunks[-1].cursor if chunks else after
-        status, stored, more = await run_in_threadpool(self._stored, run_id, place, names, room)
+        status, stored, more = await run_in_turn(self._stored, run_id, place, names, room)
         chunks += stored
         place = chunks[-1].cursor if chunks else after
         later = [chunk for chunk in live.chunks if chunk.cursor > place] if live else []

@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
 
 from api.auth.principals import Principal
 from api.errors import NOT_FOUND, Refusal
+from api.quotas.requests import run_in_turn
 from models.database import Database
 from models.tables import Run
 
@@ -29,7 +29,7 @@ class RunOwners:
         """
         if principal.is_admin or self._owners.get(run_id) == principal.owner:
             return
-        await run_in_threadpool(self._look_up, principal, run_id)
+        await run_in_turn(self._look_up, principal, run_id)
         self._owners[run_id] = principal.owner
         if len(self._owners) > MOST_REMEMBERED:
             self._owners.popitem(last=False)

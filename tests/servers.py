@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import redis
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from api.__main__ import Server, configuration
+from api.__main__ import Server, listen
 from models.settings import Settings
 
 PASSWORD = "only-for-tests"
@@ -184,12 +183,10 @@ def http_client(url: str, *, key: str | None = KEY, **options: Any) -> httpx2.Cl
 @contextmanager
 def running_api(app: FastAPI, config: Settings | None = None) -> Iterator[str]:
     """The app behind the server that it has in production, on a free loopback port; yields its URL."""
-    # asyncio turns off Nagle's delay only where the protocol is named.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
-    server = Server(configuration(app, config or Settings(), timeout_graceful_shutdown=1), app)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    server = Server(app, config or Settings(), timeout_graceful_shutdown=1)
+    thread = threading.Thread(target=server.run_on, args=(listener,), daemon=True)
     thread.start()
     deadline = time.monotonic() + START_SECONDS
     while not server.started:

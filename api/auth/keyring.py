@@ -1,6 +1,6 @@
 """Whom a key stands for: looked up in the database, and remembered for two seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
 
@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.auth.principals import Principal
 from api.auth.secrets import digest_of, id_in, is_one_of
+from api.errors import UNAUTHENTICATED, Refusal
 from models.access import ADMIN, Scope
 from models.database import Database
 from models.tables import Key, now
@@ -36,6 +37,10 @@ class _Known:
     last_used_at: datetime | None
     looked_at: float
 
+    def as_sent(self, digest: str) -> Principal:
+        """Return the principal of a request that came with the secret of this digest."""
+        return replace(self.principal, secret_digest=digest)
+
     def opens(self, digest: str) -> bool:
         moment = now()
         if self.expires_at is not None and self.expires_at <= moment:
@@ -57,38 +62,62 @@ class Keyring:
         self._changes = 0
 
     def remembered(self, key: str) -> Principal | None:
-        """Whom it stands for, if that is known without asking anybody."""
+        """Return the principal of a key that was looked up within `REMEMBERED_SECONDS`."""
         digest = digest_of(key)
         if is_one_of(digest, [self._admin_digest]):
             return self._admin
-        known = self._known.get(id_in(key) or "")
-        is_fresh = known is not None and monotonic() - known.looked_at < REMEMBERED_SECONDS
-        return known.principal if known is not None and is_fresh and known.opens(digest) else None
+        known = self._fresh(id_in(key) or "")
+        return known.as_sent(digest) if known is not None and known.opens(digest) else None
+
+    async def is_valid(self, principal: Principal) -> bool:
+        """Return whether the key of a request that began earlier is still valid."""
+        if principal.key_id == self._admin.key_id:
+            return True
+        known = self._fresh(principal.key_id) or await self._read_anew(principal.key_id)
+        return known is not None and known.opens(principal.secret_digest)
+
+    async def demand_valid(self, principal: Principal) -> None:
+        """Make sure that the key of a request that began earlier is still valid.
+
+        Raises:
+            Refusal: if it expired, was revoked, or got another secret.
+
+        """
+        if not await self.is_valid(principal):
+            raise Refusal(UNAUTHENTICATED, "this key was valid when the request began, and is no longer")
+
+    def _fresh(self, key_id: str) -> "_Known | None":
+        known = self._known.get(key_id)
+        return known if known is not None and monotonic() - known.looked_at < REMEMBERED_SECONDS else None
 
     async def look_up(self, key: str) -> Principal | None:
         """Whom it stands for by the database; None if it opens nothing."""
         key_id, digest = id_in(key), digest_of(key)
         if key_id is None:
             return None
-        before = self._changes
-        known = await run_in_threadpool(self._read, key_id)
+        known = await self._read_anew(key_id)
         if known is None:
             is_one_of(digest, ())
             return None
         if not known.opens(digest):
             return None
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        if before == self._changes:
-            # Else a key was revoked while this one was read: it may be this one.
-            self._known[key_id] = known
         await run_in_threadpool(self._note_use, key_id, known.last_used_at)
-        return known.principal
+        return known.as_sent(digest)
 
     def forget(self, key_id: str) -> None:
         """Look it up again next time: it was changed."""
         self._changes += 1
         self._known.pop(key_id, None)
+
+    async def _read_anew(self, key_id: str) -> _Known | None:
+        before = self._changes
+        known = await run_in_threadpool(self._read, key_id)
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        if known is not None and before == self._changes:
+            # Else a key was revoked while this one was read: it may be this one.
+            self._known[key_id] = known
+        return known
 
     def _read(self, key_id: str) -> _Known | None:
         with self._database.read() as session:

@@ -1,18 +1,25 @@
-"""Who asks: for whom, with which key, in which request."""
+"""Principals: the owner, scope and key that a request acts with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from models.access import ADMIN, Scope
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Whoever holds a key."""
+    """The identity behind a request."""
 
     owner: str
-    scope: Scope
+    scope: Scope | None
+    """None for a request without a key."""
     key_id: str
     request_id: str = ""
+    secret_digest: str = field(default="", repr=False)
+    """SHA-256 of the secret that was sent: a rotated key is told from the key before its rotation."""
+
+    @property
+    def is_anonymous(self) -> bool:
+        return self.scope is None
 
     @property
     def is_admin(self) -> bool:
@@ -20,14 +27,18 @@ class Principal:
 
     @property
     def sees(self) -> str | None:
-        """Whose rows; None: everybody's."""
+        """The owner whose rows are visible; None for the rows of all owners."""
         return None if self.is_admin else self.owner
+
+    def has(self, scope: Scope) -> bool:
+        """Return whether the key includes a scope."""
+        return self.scope is not None and self.scope.includes(scope)
 
     def within(self, request_id: str) -> "Principal":
         return replace(self, request_id=request_id)
 
 
-ANONYMOUS = Principal("", Scope.READ, "")
-"""Asks without a key, where that is allowed; owns nothing."""
+ANONYMOUS = Principal("", None, "")
+"""A request without a key; it owns nothing."""
 SERVICE = Principal(ADMIN, Scope.ADMIN, "service")
-"""What the service does by itself."""
+"""The service itself, for work that no request asked for."""

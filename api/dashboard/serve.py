@@ -8,6 +8,8 @@ from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from api.auth.scopes import PUBLIC
+
 _FOLDER = Path(__file__).parent
 _PLOTLY = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
 POLICY = (
@@ -33,11 +35,11 @@ class _Files(StaticFiles):
 def add_dashboard(app: FastAPI) -> None:
     """Serve the page at `/`, and what it consists of below `/dashboard/`."""
 
-    @app.get("/", include_in_schema=False)
+    @app.get("/", include_in_schema=False, dependencies=[PUBLIC])
     async def page() -> FileResponse:
         return FileResponse(_FOLDER / "index.html", media_type="text/html", headers=_HEADERS)
 
-    @app.get("/dashboard/plotly.min.js", include_in_schema=False)
+    @app.get("/dashboard/plotly.min.js", include_in_schema=False, dependencies=[PUBLIC])
     async def plotly() -> FileResponse:
         return FileResponse(_PLOTLY, media_type="text/javascript", headers=_HEADERS)
 

@@ -1,74 +1,243 @@
-"""Connections that keep pace: who is too slow to ask, or to hear the answer, does not keep one.
+"""Connections of one API process: how many each address may hold, and how slow a client may be.
 
-uvicorn bounds how long a connection may rest between requests, and nothing else. Behind a proxy that reads requests
-whole and buffers answers, none of this ever happens.
+uvicorn bounds how long a connection may rest between two requests, and how many there are in all; it does not share
+them out among clients, and answers what it refuses in plain text.
 """
 
 import asyncio
+import secrets
+import socket
+import struct
+import sys
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+from api.errors import HEAD_TOO_LARGE, MALFORMED, TOO_SLOW, UNAVAILABLE, ProblemKind, problem_bytes
+from api.http.addresses import client_address
+from api.quotas.token_bucket import TokenBucket
+
+RETRY_AFTER_SECONDS = 2
+REPLACEMENTS_A_SECOND = 50
+"""Connections beyond a limit that are accepted in a second: for each of them another one is closed."""
+CLOSED_AT_ONCE = 500
+"""Connections that are closed before others are served: about five milliseconds."""
+_RESET = struct.pack("ii", 1, 0)
+LINGER_SECONDS = 1.0
+"""For which a refused connection is read and discarded: closed at once, its client might never see the response."""
 
 
-class PatientConnection(H11Protocol):
-    """One connection; patient, but not for ever."""
+def _replacements() -> TokenBucket:
+    return TokenBucket(REPLACEMENTS_A_SECOND, REPLACEMENTS_A_SECOND)
 
-    def __init__(self, *arguments: Any, head_seconds: float, send_seconds: float, **more: Any) -> None:
-        """A request's head has to come within `head_seconds`; `send_seconds` may pass in which nothing can be sent."""
-        super().__init__(*arguments, **more)
-        self._head = _Deadline(self.loop, head_seconds, self._refuse)
-        self._sending = _Deadline(self.loop, send_seconds, self._cut)
+
+class Proxies(Protocol):
+    """A set of addresses; uvicorn's takes networks as well."""
+
+    def __contains__(self, host: str | None) -> bool: ...
+
+
+class ConnectionTable:
+    """Counts connections by address, and makes room by closing those that wait for a request.
+
+    A connection waits while the head of its next request is not complete. Closing it costs its client nothing but a
+    new connection, so a client that only holds connections open cannot keep others out.
+    """
+
+    def __init__(self, most: int, most_per_address: int, trusted_proxies: Proxies) -> None:
+        """Share out `most` connections; those from a trusted proxy serve many clients and have no common share."""
+        self._most = most
+        self._most_per_address = most_per_address
+        self._trusted_proxies = trusted_proxies
+        self._replacements: defaultdict[str, TokenBucket] = defaultdict(_replacements)
+        self._addresses: dict[Connection, str] = {}
+        self._open: Counter[str] = Counter()
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        self._waiting_by_address: defaultdict[str, OrderedDict[Connection, None]] = defaultdict(OrderedDict)
+
+    def accepts(self, host: str) -> bool:
+        """Return whether a new connection is worth an answer: at a limit, only some a second are."""
+        address = client_address(host)
+        if self._is_at_share(host, address):
+            return self._replacements[address].take(1)
+        return len(self._addresses) < self._most or self._replacements[""].take(1)
+
+    def admit(self, connection: "Connection", host: str) -> bool:
+        """Count a new connection, and return whether there is room for it."""
+        address = client_address(host)
+        if self._is_at_share(host, address):
+            if not self._close_oldest(self._waiting_by_address[address]):
+                return False
+        elif len(self._addresses) >= self._most and not self._close_oldest(self._waiting):
+            return False
+        self._addresses[connection] = address
+        self._open[address] += 1
+        self.wait(connection)
+        return True
+
+    def wait(self, connection: "Connection") -> None:
+        """Note that a connection waits for a request."""
+        if address := self._addresses.get(connection):
+            self._waiting.setdefault(connection)
+            self._waiting_by_address[address].setdefault(connection)
+
+    def serve(self, connection: "Connection") -> None:
+        """Note that a connection has sent the head of a request."""
+        if address := self._addresses.get(connection):
+            self._waiting.pop(connection, None)
+            self._waiting_by_address[address].pop(connection, None)
+
+    def remove(self, connection: "Connection") -> None:
+        """Forget a connection that is closed; one that was never admitted is ignored."""
+        self.serve(connection)
+        address = self._addresses.pop(connection, None)
+        if address is None:
+            return
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+            self._replacements.pop(address, None)
+            self._waiting_by_address.pop(address, None)
+
+    def _is_at_share(self, host: str, address: str) -> bool:
+        return self._open[address] >= self._most_per_address and host not in self._trusted_proxies
+
+    def _close_oldest(self, waiting: "OrderedDict[Connection, None]") -> bool:
+        oldest = next(iter(waiting), None)
+        if oldest is None:
+            return False
+        self.remove(oldest)
+        oldest.make_room()
+        return True
+
+
+class Listener(socket.socket):
+    """A listening socket that closes connections which are not worth an answer before they cost anything."""
+
+    table: ConnectionTable
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        for _ in range(CLOSED_AT_ONCE):
+            connection, address = super().accept()
+            if self.table.accepts(address[0]):
+                return connection, address
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            connection.close()
+        raise BlockingIOError
+
+
+class Connection(H11Protocol):
+    """One connection, with deadlines for what its client sends and reads."""
+
+    def __init__(
+        self, *arguments: Any, table: ConnectionTable, head_seconds: float, send_seconds: float, **options: Any
+    ) -> None:
+        """Prepare a connection.
+
+        Args:
+            arguments: of the protocol of uvicorn.
+            table: where it is counted.
+            head_seconds: within which the head of a request has to arrive.
+            send_seconds: for which nothing of a response can be sent before the connection is cut.
+            options: of the protocol of uvicorn.
+
+        """
+        super().__init__(*arguments, **options)
+        self._table = table
+        self._is_refused = False
+        self._head = _Deadline(self.loop, head_seconds, self._end_slow_head)
+        self._sending = _Deadline(self.loop, send_seconds, self._abort)
+        self._linger = _Deadline(self.loop, LINGER_SECONDS, self._abort)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._head.run()
+        if self._table.admit(self, self.client[0] if self.client else ""):
+            self._head.start()
+        else:
+            self._refuse(UNAVAILABLE, "your address holds as many connections as it may: close one, or try again")
 
     def data_received(self, data: bytes) -> None:
+        if self._is_refused or self.transport.is_closing():
+            return
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
-            # It runs on if it does: a byte now and then is how connections are kept for nothing.
-            self._head.run()
+            # Restarting it would let a client keep the connection by a byte now and then.
+            self._head.start()
         else:
             self._head.stop()
+            self._table.serve(self)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._table.wait(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head.stop()
         self._sending.stop()
+        self._linger.stop()
+        self._table.remove(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._sending.run()
+        self._sending.start()
 
     def resume_writing(self) -> None:
         self._sending.stop()
         super().resume_writing()
 
-    def _refuse(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(_TOO_SLOW)
-            self.transport.close()
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        error = sys.exception()
+        if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == HEAD_TOO_LARGE.status:
+            self._refuse(HEAD_TOO_LARGE, HEAD_TOO_LARGE.example)
+        else:
+            self._refuse(MALFORMED, "this is not HTTP/1.1")
 
-    def _cut(self) -> None:
+    def make_room(self) -> None:
+        """Close the connection, which waits for a request, in favour of a new one."""
+        self.transport.abort()
+
+    def _end_slow_head(self) -> None:
+        self._refuse(TOO_SLOW, "the head of the request did not arrive in time")
+
+    def _refuse(self, kind: ProblemKind, detail: str) -> None:
+        if self._is_refused or self.transport.is_closing():
+            return
+        self._is_refused = True
+        self._head.stop()
+        body = problem_bytes(kind, detail, request_id=f"req_{secrets.token_hex(8)}")
+        head = [
+            b"HTTP/1.1 %d %s" % (kind.status, STATUS_PHRASES[kind.status]),
+            b"Content-Type: application/problem+json",
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+        ]
+        if kind is UNAVAILABLE:
+            head.append(b"Retry-After: %d" % RETRY_AFTER_SECONDS)
+        self.transport.write(b"\r\n".join([*head, b"", body]))
+        self.transport.write_eof()
+        self._linger.start()
+
+    def _abort(self) -> None:
         self.transport.abort()
 
 
 class _Deadline:
-    """Does something unless it is stopped in time."""
+    """Calls a function unless it is stopped in time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, do: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, act: Callable[[], None]) -> None:
         self._loop = loop
         self._seconds = seconds
-        self._do = do
+        self._act = act
         self._timer: asyncio.TimerHandle | None = None
 
-    def run(self) -> None:
+    def start(self) -> None:
+        """Start it, unless it runs already."""
         if self._timer is None:
-            self._timer = self._loop.call_later(self._seconds, self._do)
+            self._timer = self._loop.call_later(self._seconds, self._act)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from math import isinf
@@ -10,29 +11,39 @@ from time import monotonic
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
+from fastapi._compat import ModelField
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.auth.scopes import ScopedRoute
 from api.errors import (
     HEAD_TOO_LARGE,
     INVALID,
     MALFORMED,
     NOT_JSON,
+    RATE_LIMITED,
     TOO_LARGE,
     TOO_SLOW,
     UNKNOWN_HOST,
     Refusal,
+    as_refusal,
     render,
     several,
 )
+from api.http.addresses import client_address
+from api.http.connections import RETRY_AFTER_SECONDS
+from api.http.paths import path_flaw
 from api.pointers import pointer_to
+from api.quotas.requests import run_in_turn
 from models.answers import ProblemError
 from models.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024**2
 MAX_JSON_DEPTH = 16
+PARSED_AT_ONCE = 8 * 1024
+"""Bytes of a body that is parsed on the event loop: about a millisecond."""
 UPLOADS = "/v1/datasets"
 """The one path that takes large bodies."""
 MAX_WHOLE_NUMBER = 2**63 - 1
@@ -42,12 +53,14 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
 
 class RequestLimits:
-    """Refuses foreign hosts, NUL characters, and bodies that are large or slow: they are measured as they stream in."""
+    """Refuse ambiguous paths, foreign hosts, and bodies that are large or slow: they are measured as they stream in."""
 
     def __init__(self, app: ASGIApp, config: Settings) -> None:
         self._app = app
         self._config = config
         self._upload_bytes = config.max_upload_bytes
+        self._in_flight: Counter[str] = Counter()
+        """Requests by client address: behind a trusted proxy, connections tell nothing of it."""
         self._hosts = [host.lower() for host in config.allowed_hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,9 +73,23 @@ class RequestLimits:
             return
         is_upload = scope["path"] == UPLOADS and scope["method"] == "POST"
         body = _Body(receive, self._upload_bytes if is_upload else self._config.max_body_bytes, self._config)
-        await self._app(scope, body.receive, send)
+        address = client_address(scope["client"][0]) if scope["client"] else ""
+        self._in_flight[address] += 1
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._in_flight[address] -= 1
+            if not self._in_flight[address]:
+                del self._in_flight[address]
 
     def _refusal(self, scope: Scope) -> Refusal | None:
+        flaw = path_flaw(scope["raw_path"])
+        if flaw is not None:
+            return Refusal(MALFORMED, flaw, headers=_HANG_UP)
+        address = client_address(scope["client"][0]) if scope["client"] else ""
+        if self._in_flight[address] >= self._config.max_address_connections:
+            detail = f"your address has {self._in_flight[address]:,} requests in flight: wait until one was answered"
+            return Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS), **_HANG_UP})
         headers = Headers(scope=scope)
         lines = [scope["raw_path"], scope["query_string"], *(part for line in headers.raw for part in line)]
         if sum(map(len, lines)) > MAX_HEAD_BYTES:
@@ -75,9 +102,9 @@ class RequestLimits:
             return Refusal(
                 UNKNOWN_HOST, "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
             )
-        # No database stores the character, so no name or id holds it.
-        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-            return Refusal(MALFORMED, "the address holds a NUL character")
+        # No database stores NUL, so no name or id holds it.
+        if b"%00" in scope["query_string"]:
+            return Refusal(MALFORMED, "the query holds NUL")
         return None
 
     def _serves(self, header: str) -> bool:
@@ -126,7 +153,7 @@ class _Body:
         return message
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(ScopedRoute):
     """A route whose body is read by `strict_json`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -137,7 +164,7 @@ class JsonRoute(APIRoute):
             may_be_left_out = field is not None and not field.field_info.is_required() and not _has_body(request)
             if field is not None and not may_be_left_out and not _says_json(request):
                 raise Refusal(NOT_JSON, "send the body with Content-Type: application/json")
-            return await handle(_StrictRequest(request.scope, request.receive))
+            return await handle(_StrictRequest(request.scope, request.receive, field))
 
         return strict
 
@@ -152,8 +179,29 @@ def _says_json(request: Request) -> bool:
 
 
 class _StrictRequest(Request):
+    """A request whose JSON is parsed strictly, and in a thread where it is large."""
+
+    def __init__(self, scope: Scope, receive: Receive, field: ModelField | None) -> None:
+        super().__init__(scope, receive)
+        self._field = field
+
     async def json(self) -> Any:
-        return strict_json(await self.body())
+        content = await self.body()
+        if len(content) <= PARSED_AT_ONCE:
+            return strict_json(content)
+        return await run_in_turn(_validated, self._field, content)
+
+
+def _validated(field: ModelField | None, content: bytes) -> Any:
+    """Parse and validate a body: FastAPI would do the latter on the event loop, and takes a model as it is."""
+    value = strict_json(content)
+    if field is None:
+        return value
+    model, errors = field.validate(value, {}, loc=("body",))
+    if errors:
+        # As a refusal: FastAPI takes other exceptions of a body for JSON that it could not parse.
+        raise as_refusal(RequestValidationError(errors, body=value))
+    return model
 
 
 @dataclass(frozen=True)

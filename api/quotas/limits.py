@@ -1,21 +1,16 @@
-"""What one owner may have at once: runs in the queue, bytes of uploads, streams. Admins may have all there is."""
-
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""What one owner may have at once: runs in the queue, bytes of uploads. Admins may have all there is."""
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.auth.principals import Principal
-from api.errors import OVER_QUOTA, UNAVAILABLE, Refusal
+from api.errors import OVER_QUOTA, Refusal
 from models import shares
 from models.settings import Settings
 from models.status import RunStatus
 from models.tables import Dataset
 
 QUEUE_RETRY_SECONDS = 60
-STREAM_RETRY_SECONDS = 5
 
 
 def demand_room_in_queue(session: Session, principal: Principal, settings: Settings) -> None:
@@ -52,33 +47,3 @@ def demand_room_in_storage(session: Session, principal: Principal, settings: Set
     if taken + size > most:
         detail = f"your uploads take {taken:,} bytes, and with these {size:,} more than {most:,}: delete some first"
         raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(QUEUE_RETRY_SECONDS)})
-
-
-class Streams:
-    """The streams that this process follows now."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._open: Counter[str] = Counter()
-
-    @contextmanager
-    def one_more(self, principal: Principal) -> Iterator[None]:
-        """Follow one more.
-
-        Raises:
-            Refusal: if the owner, or the process, follows as many as it may.
-
-        """
-        later = {"Retry-After": str(STREAM_RETRY_SECONDS)}
-        most = self._settings.max_owner_streams
-        if not principal.is_admin and self._open[principal.owner] >= most:
-            raise Refusal(OVER_QUOTA, f"you follow {most:,} streams already: end one first", headers=later)
-        if self._open.total() >= self._settings.max_streams:
-            raise Refusal(UNAVAILABLE, "this process follows as many streams as it can: try again", headers=later)
-        self._open[principal.owner] += 1
-        try:
-            yield
-        finally:
-            self._open[principal.owner] -= 1
-            if not self._open[principal.owner]:
-                del self._open[principal.owner]

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session, undefer
 
 from api.auth.audit import record
-from api.dependencies import ServiceNeeded
+from api.dependencies import ReadService, SubmitService
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
 from api.http.limits import JsonRoute
 from api.pages import single_page
@@ -33,7 +33,7 @@ Details = Annotated[bool, Query(description="With curves, grids and eigenvalues,
 
 
 @router.get("/runs/{run_id}/analyses", summary="List a run's analyses", responses=declared(NOT_FOUND))
-def list_run_analyses(run_id: str, service: ServiceNeeded, details: Details = True) -> answers.Page[answers.Analysis]:
+def list_run_analyses(run_id: str, service: ReadService, details: Details = True) -> answers.Page[answers.Analysis]:
     """What was measured of the run, or waits to be, by age; all on one page."""
     with service.database.read() as session:
         demand_run(session, run_id)
@@ -41,7 +41,7 @@ def list_run_analyses(run_id: str, service: ServiceNeeded, details: Details = Tr
 
 
 @router.get("/jobs/{job_id}/analyses", summary="List a job's analyses", responses=declared(NOT_FOUND))
-def list_job_analyses(job_id: str, service: ServiceNeeded, details: Details = False) -> answers.Page[answers.Analysis]:
+def list_job_analyses(job_id: str, service: ReadService, details: Details = False) -> answers.Page[answers.Analysis]:
     """Those of all its runs, by position and age; all on one page, and without details unless they are asked for."""
     with service.database.read() as session:
         find_job(session, job_id)
@@ -54,7 +54,7 @@ def list_job_analyses(job_id: str, service: ServiceNeeded, details: Details = Fa
     summary="Analyse a run",
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON),
 )
-def analyse_run(run_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> answers.Analysis:
+def analyse_run(run_id: str, wanted: WantedAnalysis, service: SubmitService) -> answers.Analysis:
     """Have a worker measure the network of a succeeded run. The same measurement is made once, unless it failed."""
     with service.database.write() as session:
         run = session.get(Run, run_id)
@@ -76,7 +76,7 @@ def analyse_run(run_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> 
     summary="Analyse a job",
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON),
 )
-def analyse_job(job_id: str, wanted: WantedAnalysis, service: ServiceNeeded) -> answers.Page[answers.Analysis]:
+def analyse_job(job_id: str, wanted: WantedAnalysis, service: SubmitService) -> answers.Page[answers.Analysis]:
     """The same for all runs of a job that have succeeded: they are measured together."""
     with service.database.write() as session:
         job = find_job(session, job_id)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 
+from api.auth.scopes import ScopedRoute
 from api.comparison.align import Axis
 from api.comparison.compare import compare
 from api.comparison.curves import curve
@@ -16,7 +17,7 @@ from api.comparison.report import report_html
 from api.comparison.report.policy import content_security_policy
 from api.comparison.result import Comparison, Score
 from api.contenders import Chosen, chosen_jobs, fingerprint, job_histories, read_baseline, read_claim
-from api.dependencies import ServiceNeeded
+from api.dependencies import ReadService
 from api.errors import NOT_FOUND, declared, invalid
 from api.measurements import Measurements, measurements
 from api.responses import UNCHANGED, IfNoneMatch, not_modified, strong_etag
@@ -24,7 +25,7 @@ from api.routes.jobs import find_job
 from models.answers import AggregatedSeries, JobMetrics
 from models.metrics import DEFAULT_METRIC
 
-router = APIRouter(prefix="/v1", tags=["comparisons"])
+router = APIRouter(prefix="/v1", tags=["comparisons"], route_class=ScopedRoute)
 
 CONFIDENCE = 0.95
 _VERSION = "2"
@@ -111,7 +112,7 @@ def _contenders(question: Question, jobs: list[JobHistory]) -> list[JobHistory]:
 )
 def get_comparison(
     question: Annotated[Question, Query()],
-    service: ServiceNeeded,
+    service: ReadService,
     request: Request,
     response: Response,
     if_none_match: IfNoneMatch = None,
@@ -137,7 +138,7 @@ def get_comparison(
 )
 def get_report(
     question: Annotated[ReportQuestion, Query()],
-    service: ServiceNeeded,
+    service: ReadService,
     request: Request,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
@@ -171,7 +172,7 @@ def get_report(
 @router.get("/jobs/{job_id}/metrics", summary="Get a job's mean curves", responses=declared(NOT_FOUND))
 def get_job_metrics(
     job_id: str,
-    service: ServiceNeeded,
+    service: ReadService,
     name: Annotated[list[str], Query(max_length=32, description="Metrics; all, if none is named.")] = [],  # noqa: B006
     max_points: Annotated[int, Query(ge=5, le=5_000, description="Points of one curve.")] = 1_000,
 ) -> JobMetrics:

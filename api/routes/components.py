@@ -6,14 +6,18 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from api.auth.scopes import ScopedRoute, requires
 from api.errors import NOT_FOUND, Refusal, declared
 from api.pages import single_page
 from api.responses import UNCHANGED, IfNoneMatch, not_modified, strong_etag
+from models.access import Scope
 from models.answers import ComponentChoice, Page
 from models.spec.component import Component, choices, per_run_fields
 from models.spec.families import FAMILIES
 
-router = APIRouter(prefix="/v1/components", tags=["components"])
+router = APIRouter(
+    prefix="/v1/components", tags=["components"], route_class=ScopedRoute, dependencies=[requires(Scope.READ)]
+)
 
 
 @cache

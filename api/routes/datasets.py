@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session, undefer
 
 from api import uploads
 from api.auth.audit import record
-from api.dependencies import Service, ServiceNeeded
+from api.auth.scopes import ScopedRoute
+from api.dependencies import UPLOADS, ReadService, Service, SubmitService
 from api.errors import (
     DISK_FULL,
     NAME_TAKEN,
@@ -29,7 +30,7 @@ from models import answers
 from models.stored import Description, Preview
 from models.tables import Dataset, Job
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=ScopedRoute)
 
 Format = Literal["auto", "csv", "tsv", "parquet", "npy", "npz", "images", "idx", "cifar"]
 
@@ -38,6 +39,7 @@ Format = Literal["auto", "csv", "tsv", "parquet", "npy", "npz", "images", "idx",
     "",
     status_code=201,
     summary="Upload a data set",
+    dependencies=[UPLOADS],
     response_model=answers.Dataset,
     responses=declared(
         NAME_TAKEN,
@@ -62,7 +64,7 @@ Format = Literal["auto", "csv", "tsv", "parquet", "npy", "npz", "images", "idx",
 async def upload_dataset(
     request: Request,
     response: Response,
-    service: ServiceNeeded,
+    service: SubmitService,
     name: Annotated[
         str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="By which specs may call it.")
     ] = "",
@@ -123,7 +125,7 @@ def _summary(dataset: Dataset) -> answers.DatasetSummary:
 
 @router.get("", summary="List data sets", responses=declared())
 def list_datasets(
-    service: ServiceNeeded, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
+    service: ReadService, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.DatasetSummary]:
     """A page of the data sets that were uploaded. Those that come with Descent are among the components."""
     with service.database.read() as session:
@@ -150,14 +152,14 @@ def _find(session: Session, owner: str, dataset_id: str) -> Dataset:
 
 
 @router.get("/{dataset_id}", summary="Get a data set", responses=declared(NOT_FOUND))
-def get_dataset(dataset_id: str, service: ServiceNeeded) -> answers.Dataset:
+def get_dataset(dataset_id: str, service: ReadService) -> answers.Dataset:
     """Its columns with type, empty cells, range, and values where they are few. The name does for the id."""
     with service.database.read() as session:
         return _answer(_find(session, service.principal.owner, dataset_id))
 
 
 @router.get("/{dataset_id}/preview", summary="Look into a data set", responses=declared(NOT_FOUND))
-def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPreview:
+def get_preview(dataset_id: str, service: ReadService) -> answers.DatasetPreview:
     """Its columns with type, empty cells, range and values, its first rows, and some of its images."""
     with service.database.read() as session:
         dataset = _find(session, service.principal.owner, dataset_id)
@@ -169,7 +171,7 @@ def get_preview(dataset_id: str, service: ServiceNeeded) -> answers.DatasetPrevi
 @router.delete(
     "/{dataset_id}", status_code=204, summary="Delete a data set", responses=declared(NOT_FOUND, STILL_NEEDED)
 )
-def delete_dataset(dataset_id: str, service: ServiceNeeded) -> None:
+def delete_dataset(dataset_id: str, service: SubmitService) -> None:
     """Delete a data set that no job needs, with its files."""
     with service.database.write() as session:
         dataset = _find(session, service.principal.owner, dataset_id)

@@ -3,20 +3,21 @@
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 
+from api.auth.scopes import ScopedRoute
 from api.comparison.diagnose import LOSSES, Diagnosis, diagnose, diagnose_job
 from api.comparison.history import JobHistory, RunHistory
 from api.contenders import job_histories
-from api.dependencies import ServiceNeeded
+from api.dependencies import ReadService
 from api.errors import NOT_FOUND, Refusal, declared
 from api.routes.jobs import find_job
 from models import answers
 from models.tables import Run
 
-router = APIRouter(prefix="/v1", tags=["comparisons"])
+router = APIRouter(prefix="/v1", tags=["comparisons"], route_class=ScopedRoute)
 
 
 @router.get("/runs/{run_id}/diagnosis", summary="Diagnose a run", responses=declared(NOT_FOUND))
-def get_run_diagnosis(run_id: str, service: ServiceNeeded) -> answers.Diagnosis:
+def get_run_diagnosis(run_id: str, service: ReadService) -> answers.Diagnosis:
     """Diverged, unstable, overfitting, underfitting or a good fit: by which numbers, and what to change in the spec."""
     with service.database.read() as session:
         run = session.get(Run, run_id)
@@ -28,7 +29,7 @@ def get_run_diagnosis(run_id: str, service: ServiceNeeded) -> answers.Diagnosis:
 
 
 @router.get("/jobs/{job_id}/diagnosis", summary="Diagnose a job", responses=declared(NOT_FOUND))
-def get_job_diagnosis(job_id: str, service: ServiceNeeded) -> answers.JobDiagnosis:
+def get_job_diagnosis(job_id: str, service: ReadService) -> answers.JobDiagnosis:
     """The verdict of most of its runs, and the verdict of each. What is still in training is judged as it stands."""
     with service.database.read() as session:
         job = _history(session, job_id)

@@ -5,19 +5,20 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy import ColumnElement, select
 
-from api.dependencies import Service, ServiceNeeded
+from api.auth.scopes import ScopedRoute
+from api.dependencies import ReadService, Service
 from api.errors import NOT_FOUND, Refusal, declared
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from models import answers
 from models.access import Event as EventAnswer
 from models.tables import Event, Job
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], route_class=ScopedRoute)
 
 
 @router.get("/jobs/{job_id}/events", summary="List what was done to a job", responses=declared(NOT_FOUND))
 def list_job_events(
-    job_id: str, service: ServiceNeeded, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
+    job_id: str, service: ReadService, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[EventAnswer]:
     """Who submitted, paused, cancelled, extended, analysed, opened or deleted it; of a deleted job, too."""
     with service.database.read() as session:
@@ -29,7 +30,7 @@ def list_job_events(
 
 @router.get("/events", summary="List what was done", responses=declared())
 def list_events(
-    service: ServiceNeeded,
+    service: ReadService,
     subject: Annotated[str | None, Query(max_length=40, description="Id of a job, sweep, data set or key.")] = None,
     action: Annotated[str | None, Query(max_length=40)] = None,
     sort: PageSort = "newest",

@@ -7,14 +7,15 @@ from fastapi import APIRouter
 from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
-from api.dependencies import ServiceNeeded
+from api.auth.scopes import ScopedRoute
+from api.dependencies import ReadService
 from api.errors import NOT_FOUND, Refusal, declared
 from api.pages import Key, PageAfter, PageLimit, decode, page
 from models import answers
 from models.status import RunStatus
 from models.tables import Instant, Job, Run
 
-router = APIRouter(prefix="/v1/experiments", tags=["experiments"])
+router = APIRouter(prefix="/v1/experiments", tags=["experiments"], route_class=ScopedRoute)
 
 _LAST = func.max(Job.created_at, type_=Instant())
 _NAMED = (
@@ -26,7 +27,7 @@ _NAMED = (
 
 @router.get("", summary="List experiments", responses=declared())
 def list_experiments(
-    service: ServiceNeeded, limit: PageLimit = 50, after: PageAfter = ""
+    service: ReadService, limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.Experiment]:
     """A page of experiments, the one with the newest job first."""
     statement = _NAMED.order_by(_LAST.desc(), Job.experiment.desc()).limit(limit + 1)
@@ -44,7 +45,7 @@ def list_experiments(
 
 
 @router.get("/{name:path}", summary="Get an experiment", responses=declared(NOT_FOUND))
-def get_experiment(name: str, service: ServiceNeeded) -> answers.Experiment:
+def get_experiment(name: str, service: ReadService) -> answers.Experiment:
     """How many jobs bear the name, and where their runs stand. A name may hold slashes."""
     with service.database.read() as session:
         row = session.execute(_NAMED.where(Job.experiment == name)).one_or_none()

@@ -5,17 +5,18 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from api.auth.audit import Whole, record
-from api.dependencies import ServiceNeeded
+from api.auth.scopes import ScopedRoute
+from api.dependencies import AdminService
 from api.errors import declared
 from api.housekeeping import Housekeeper
 from models import answers
 
-router = APIRouter(prefix="/v1/housekeeping", tags=["operations"])
+router = APIRouter(prefix="/v1/housekeeping", tags=["operations"], route_class=ScopedRoute)
 
 
 @router.post("", summary="Remove what has had its time", responses=declared())
 def tidy(
-    service: ServiceNeeded,
+    service: AdminService,
     dry_run: Annotated[bool, Query(description="Remove nothing; report the same numbers.")] = False,
 ) -> answers.Housekeeping:
     """Checkpoints, histories and artifacts beyond the settings' days, and files in storage that nothing names.

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, se
 from sqlalchemy.orm import Session
 
 from api.auth.audit import record
-from api.dependencies import Service, ServiceNeeded
+from api.dependencies import ReadService, Service, SubmitService
 from api.errors import (
     CHANGED,
     ILLEGAL_ACTION,
@@ -90,7 +90,7 @@ def _etag(job: answers.Job | Job) -> str:
 )
 def submit(
     spec: JobSpec,
-    service: ServiceNeeded,
+    service: SubmitService,
     request: Request,
     on_duplicate: OnDuplicate = "new",
     idempotency_key: IdempotencyKey = None,
@@ -125,7 +125,7 @@ def _succeeded_before(session: Session, owner_name: str, spec_hash: str) -> Job 
 
 
 @router.post("/validate", summary="Check a spec and store nothing", responses=declared(TOO_LARGE, NOT_JSON))
-def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
+def validate(spec: JobSpec, service: ReadService) -> answers.PlannedJob:
     """What the spec would ask for, with every default spelled out."""
     with service.database.read() as session:
         settled = Catalogue(session, service.principal.owner).settle(spec)
@@ -151,7 +151,7 @@ def validate(spec: JobSpec, service: ServiceNeeded) -> answers.PlannedJob:
 
 @router.get("", summary="List jobs", responses=declared())
 def list_jobs(
-    service: ServiceNeeded,
+    service: ReadService,
     owner_name: Annotated[
         str | None, Query(alias="owner", max_length=64, description="For admins, who see everybody's.")
     ] = None,
@@ -220,7 +220,7 @@ def _has_tag(tag: str, *, is_sqlite: bool) -> ColumnElement[bool]:
 
 
 @router.get("/{job_id}", summary="Get a job", responses=declared(NOT_FOUND))
-def get_job(job_id: str, service: ServiceNeeded, response: Response) -> answers.Job:
+def get_job(job_id: str, service: ReadService, response: Response) -> answers.Job:
     """The job and how far its runs are. The ETag is that of its labels, for If-Match."""
     with service.database.read() as session:
         job = job_answers(session, service.settings, [find_job(session, job_id)])[0]
@@ -234,7 +234,7 @@ def get_job(job_id: str, service: ServiceNeeded, response: Response) -> answers.
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, CHANGED, TOO_LARGE, NOT_JSON, OVER_QUOTA),
 )
 def change_job(
-    job_id: str, changes: JobChanges, service: ServiceNeeded, response: Response, if_match: IfMatch = None
+    job_id: str, changes: JobChanges, service: SubmitService, response: Response, if_match: IfMatch = None
 ) -> answers.Job:
     """Change name, tags, notes or priority; none of it touches what is trained. Priority moves waiting runs too.
 
@@ -274,7 +274,7 @@ def _extend(session: Session, service: Service, job: Job, budget: Budget) -> Non
 
 
 @router.delete("/{job_id}", status_code=204, summary="Delete a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
-def delete_job(job_id: str, service: ServiceNeeded) -> None:
+def delete_job(job_id: str, service: SubmitService) -> None:
     """Delete an ended job with its runs, histories and artifacts."""
     with service.database.write() as session:
         job = find_job(session, job_id)
@@ -286,13 +286,13 @@ def delete_job(job_id: str, service: ServiceNeeded) -> None:
 
 
 @router.post("/{job_id}/cancel", status_code=202, summary="Cancel a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
-def cancel_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+def cancel_job(job_id: str, service: SubmitService) -> answers.Job:
     """Cancel what waits at once; what trains ends within about two seconds."""
     return _act(service, job_id, owner.cancel, "cancelled")
 
 
 @router.post("/{job_id}/pause", status_code=202, summary="Pause a job", responses=declared(NOT_FOUND, ILLEGAL_ACTION))
-def pause_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+def pause_job(job_id: str, service: SubmitService) -> answers.Job:
     """Let what waits rest at once; what trains is saved and leaves its worker within about two seconds."""
     return _act(service, job_id, owner.pause, "paused")
 
@@ -303,7 +303,7 @@ def pause_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     summary="Resume a job",
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, OVER_QUOTA),
 )
-def resume_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+def resume_job(job_id: str, service: SubmitService) -> answers.Job:
     """Queue what rests: it goes on from where it was saved, on whichever worker is free."""
     return _act(service, job_id, owner.resume, "resumed", queues=True)
 
@@ -314,7 +314,7 @@ def resume_job(job_id: str, service: ServiceNeeded) -> answers.Job:
     summary="Retry a job",
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, OVER_QUOTA),
 )
-def retry_job(job_id: str, service: ServiceNeeded) -> answers.Job:
+def retry_job(job_id: str, service: SubmitService) -> answers.Job:
     """Queue the failed and cancelled runs again; they go on from their last checkpoints."""
     return _act(service, job_id, owner.retry, "retried", queues=True)
 
@@ -335,7 +335,7 @@ def _act(
 
 
 @router.get("/{job_id}/runs", summary="List a job's runs", responses=declared(NOT_FOUND))
-def list_runs(job_id: str, service: ServiceNeeded) -> answers.Page[answers.Run]:
+def list_runs(job_id: str, service: ReadService) -> answers.Page[answers.Run]:
     """All runs of a job, by position: at most 1,000, on one page."""
     with service.database.read() as session:
         find_job(session, job_id)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.auth.audit import record
 from api.auth.secrets import digest_of, new_key, new_key_id
-from api.dependencies import ServiceNeeded
+from api.dependencies import AdminService
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared, invalid
 from api.http.limits import JsonRoute
 from api.moments import Moment
@@ -49,7 +49,7 @@ _AT_ONCE = Rotation()
 
 
 @router.post("", status_code=201, summary="Create a key", responses=declared(TOO_LARGE, NOT_JSON))
-def create_key(wanted: WantedKey, service: ServiceNeeded, response: Response) -> NewKey:
+def create_key(wanted: WantedKey, service: AdminService, response: Response) -> NewKey:
     """Make a key. Its secret is in this answer and nowhere else: of what is stored nobody can tell it."""
     moment = now()
     if wanted.expires_at is not None and wanted.expires_at <= moment:
@@ -74,7 +74,7 @@ def create_key(wanted: WantedKey, service: ServiceNeeded, response: Response) ->
 
 @router.get("", summary="List keys", responses=declared())
 def list_keys(
-    service: ServiceNeeded,
+    service: AdminService,
     owner: Annotated[str | None, Query(max_length=64)] = None,
     sort: PageSort = "newest",
     limit: PageLimit = 50,
@@ -96,7 +96,7 @@ def list_keys(
 
 
 @router.get("/{key_id}", summary="Get a key", responses=declared(NOT_FOUND))
-def get_key(key_id: str, service: ServiceNeeded) -> access.Key:
+def get_key(key_id: str, service: AdminService) -> access.Key:
     """For whom it acts, how far it reaches, and when it was used last."""
     with service.database.read() as session:
         return _answer(_find(session, key_id))
@@ -105,7 +105,7 @@ def get_key(key_id: str, service: ServiceNeeded) -> access.Key:
 @router.post(
     "/{key_id}/rotate", summary="Rotate a key", responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON)
 )
-def rotate_key(key_id: str, service: ServiceNeeded, rotation: Annotated[Rotation, Body()] = _AT_ONCE) -> NewKey:
+def rotate_key(key_id: str, service: AdminService, rotation: Annotated[Rotation, Body()] = _AT_ONCE) -> NewKey:
     """Give a key a new secret, which is in this answer alone. Owner and scope stay."""
     secret = new_key(key_id)
     with service.database.write() as session:
@@ -121,7 +121,7 @@ def rotate_key(key_id: str, service: ServiceNeeded, rotation: Annotated[Rotation
 
 
 @router.delete("/{key_id}", status_code=204, summary="Revoke a key", responses=declared(NOT_FOUND))
-def revoke_key(key_id: str, service: ServiceNeeded) -> None:
+def revoke_key(key_id: str, service: AdminService) -> None:
     """Let a key open nothing any more: here at once, in other API processes within two seconds. It stays listed."""
     with service.database.write() as session:
         row = _find(session, key_id, for_update=True)

@@ -5,14 +5,16 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from api.auth.scopes import ScopedRoute, requires
 from api.errors import NOT_FOUND, Refusal, declared
 from api.pages import single_page
 from api.responses import UNCHANGED, IfNoneMatch, not_modified, strong_etag
+from models.access import Scope
 from models.answers import Page
 from models.lab_plans import LabPlan, LabSummary
 from models.labs import shipped
 
-router = APIRouter(prefix="/v1/labs", tags=["labs"])
+router = APIRouter(prefix="/v1/labs", tags=["labs"], route_class=ScopedRoute, dependencies=[requires(Scope.READ)])
 
 
 @cache

@@ -11,7 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import func, select
 
-from api.dependencies import Service, ServiceNeeded
+from api.auth.scopes import PUBLIC, ScopedRoute
+from api.dependencies import AdminService, MetricsService, PublicService, ReadService, Service
 from api.errors import declared
 from api.job_answers import device_warnings, live_devices
 from api.pages import single_page
@@ -20,14 +21,14 @@ from models.queue import app as celery
 from models.status import LIVE, RunStatus
 from models.tables import Run, Worker, now
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=ScopedRoute)
 
 READY_SECONDS = 2.0
 
 log = structlog.get_logger()
 
 
-@router.get("/healthz", summary="Is the process alive")
+@router.get("/healthz", summary="Is the process alive", dependencies=[PUBLIC])
 async def get_health() -> answers.Health:
     """Says nothing about the parts behind it."""
     return answers.Health(status="alive")
@@ -38,16 +39,20 @@ async def get_health() -> answers.Health:
     summary="Can work be done",
     responses={503: {"model": answers.Readiness, "description": "A part does not answer"}},
 )
-async def get_readiness(service: ServiceNeeded, response: Response) -> answers.Readiness:
-    """Asks database, broker and live metrics, two seconds at most."""
+async def get_readiness(service: PublicService, response: Response) -> answers.Readiness:
+    """Asks database, broker and live metrics, two seconds at most; requests at the same time share the answer."""
+    readiness = await service.readiness.result(lambda: _readiness(service))
+    response.status_code = 200 if readiness.ready else 503
+    return readiness
+
+
+async def _readiness(service: Service) -> answers.Readiness:
     database, broker, metrics = await asyncio.gather(
         _answers_in_time("database", run_in_threadpool(_ask_database, service)),
         _answers_in_time("broker", run_in_threadpool(_ask_broker)),
         _answers_in_time("metrics", service.metrics_async.ping()),
     )
-    ready = database and broker and metrics
-    response.status_code = 200 if ready else 503
-    return answers.Readiness(ready=ready, database=database, broker=broker, metrics=metrics)
+    return answers.Readiness(ready=database and broker and metrics, database=database, broker=broker, metrics=metrics)
 
 
 async def _answers_in_time(part: str, asked: Awaitable[object]) -> bool:
@@ -71,7 +76,7 @@ def _ask_broker() -> None:
 
 
 @router.get("/metrics", summary="Numbers for Prometheus", response_class=Response, responses=declared())
-def get_prometheus_metrics(service: ServiceNeeded) -> Response:
+def get_prometheus_metrics(service: MetricsService) -> Response:
     """Text in Prometheus's format: requests, runs by status, workers, runs returned by the relay."""
     content = generate_latest(service.meters.registry) + generate_latest(_Now(service))
     return Response(content, media_type=CONTENT_TYPE_LATEST)
@@ -99,7 +104,7 @@ class _Now:
 
 
 @router.get("/v1/queue", summary="What waits", responses=declared())
-def get_queue(service: ServiceNeeded) -> answers.Queue:
+def get_queue(service: ReadService) -> answers.Queue:
     """Waiting runs by the device that they ask for, and what keeps them waiting for good."""
     with service.database.read() as session:
         waiting = dict(
@@ -119,7 +124,7 @@ def get_queue(service: ServiceNeeded) -> answers.Queue:
 
 
 @router.get("/v1/workers", summary="Who works", responses=declared())
-def list_workers(service: ServiceNeeded) -> answers.Page[answers.Worker]:
+def list_workers(service: AdminService) -> answers.Page[answers.Worker]:
     """The training processes seen within a lease, on one page."""
     since = now() - timedelta(seconds=service.settings.lease_seconds)
     with service.database.read() as session:

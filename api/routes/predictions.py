@@ -12,7 +12,8 @@ from pydantic import Field, ValidationError
 from redis import RedisError
 from sqlalchemy import select
 
-from api.dependencies import Service, ServiceNeeded
+from api.auth.scopes import ScopedRoute
+from api.dependencies import Service, SubmitService
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, UNAVAILABLE, Refusal, declared, invalid, several
 from api.http.limits import strict_json
 from api.pointers import body_errors
@@ -24,7 +25,7 @@ from models.spec.job import JobSpec
 from models.status import RunStatus
 from models.tables import WEIGHTS, Artifact, Job, Run, new_id
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=ScopedRoute)
 
 ANNOUNCE_SECONDS = 1.0
 """A Redis that takes longer will not carry the answer either."""
@@ -52,7 +53,7 @@ class RowsToPredict(SpecModel):
         }
     },
 )
-async def predict(run_id: str, request: Request, service: ServiceNeeded) -> answers.Predictions:
+async def predict(run_id: str, request: Request, service: SubmitService) -> answers.Predictions:
     """Feed raw rows, in JSON or as CSV with a header, to a network that was trained: they are transformed as its
     training rows were. A class that no training row had counts as unseen; columns that it does not know are ignored.
     """

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from api.dependencies import ServiceNeeded
+from api.dependencies import ReadService
 from api.errors import NOT_FOUND, declared
 from api.http.limits import JsonRoute
 from api.results.of_job import job_results
@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 
 
 @router.get("/{job_id}/results", summary="Get a job's results", responses=declared(NOT_FOUND))
-def get_results(job_id: str, service: ServiceNeeded) -> JobResults:
+def get_results(job_id: str, service: ReadService) -> JobResults:
     """Folds, replicates, ensembles and rounds put together, of the runs that have succeeded so far.
 
     The sealed test rows have no part in it.

@@ -8,15 +8,16 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from api.dependencies import ServiceNeeded
-from api.errors import NOT_FOUND, Refusal, declared, invalid
+from api.auth.scopes import ScopedRoute
+from api.dependencies import FOLLOWS, ReadService
+from api.errors import NOT_FOUND, OVER_QUOTA, Refusal, declared, invalid
 from api.job_answers import run_answers
 from api.pages import single_page
 from models import answers
 from models.metric_stream import Cursor
 from models.tables import Artifact, Checkpoint, CheckpointRow, Run, Snapshot
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=ScopedRoute)
 
 MAX_POINTS = 10_000
 MAX_WAIT_SECONDS = 20
@@ -50,7 +51,7 @@ def demand_run(session: Session, run_id: str) -> None:
 
 
 @router.get("/{run_id}", summary="Get a run", responses=declared(NOT_FOUND))
-def get_run(run_id: str, service: ServiceNeeded) -> answers.Run:
+def get_run(run_id: str, service: ReadService) -> answers.Run:
     with service.database.read() as session:
         found = run_answers(session, Run.id == run_id)
     if not found:
@@ -58,10 +59,10 @@ def get_run(run_id: str, service: ServiceNeeded) -> answers.Run:
     return found[0]
 
 
-@router.get("/{run_id}/metrics", summary="Get a run's points", responses=declared(NOT_FOUND))
+@router.get("/{run_id}/metrics", summary="Get a run's points", responses=declared(NOT_FOUND, OVER_QUOTA))
 async def get_metrics(
     run_id: str,
-    service: ServiceNeeded,
+    service: ReadService,
     name: MetricNames = [],  # noqa: B006
     after: Annotated[str, Query(max_length=40, description="`next_after` of the page before; empty: all.")] = "",
     limit: Annotated[
@@ -78,14 +79,20 @@ async def get_metrics(
     """Poll by cursor: every point comes once. After a `rollback`, forget every point past `from_step` first."""
     await service.run_owners.demand(service.principal, run_id)
     if max_points is None:
-        return await service.histories.page(run_id, read_cursor(after), name, limit=limit, wait_seconds=wait)
+        cursor = read_cursor(after)
+        if not wait:
+            return await service.histories.page(run_id, cursor, name, limit=limit)
+        with service.requests.following(service.principal):
+            page = await service.histories.page(run_id, cursor, name, limit=limit, wait_seconds=wait)
+        await service.keyring.demand_valid(service.principal)
+        return page
     if after or wait:
         raise invalid("?max_points", "contradiction", "max_points asks for the whole history: leave out after and wait")
     return await service.histories.sampled(run_id, name, max_points)
 
 
 @router.get("/{run_id}/checkpoints", summary="List a run's checkpoints", responses=declared(NOT_FOUND))
-def list_checkpoints(run_id: str, service: ServiceNeeded) -> answers.Page[answers.Checkpoint]:
+def list_checkpoints(run_id: str, service: ReadService) -> answers.Page[answers.Checkpoint]:
     """From where the run can go on, the newest first: a few, on one page."""
     with service.database.read() as session:
         demand_run(session, run_id)
@@ -104,7 +111,7 @@ def list_checkpoints(run_id: str, service: ServiceNeeded) -> answers.Page[answer
 
 
 @router.get("/{run_id}/snapshots", summary="List a run's snapshots", responses=declared(NOT_FOUND))
-def list_snapshots(run_id: str, service: ServiceNeeded) -> answers.Page[answers.Snapshot]:
+def list_snapshots(run_id: str, service: ReadService) -> answers.Page[answers.Snapshot]:
     """What the network predicted at the steps that the spec names: at most 100, on one page."""
     with service.database.read() as session:
         demand_run(session, run_id)
@@ -113,7 +120,7 @@ def list_snapshots(run_id: str, service: ServiceNeeded) -> answers.Page[answers.
 
 
 @router.get("/{run_id}/artifacts", summary="List a run's artifacts", responses=declared(NOT_FOUND))
-def list_artifacts(run_id: str, service: ServiceNeeded) -> answers.Page[answers.Artifact]:
+def list_artifacts(run_id: str, service: ReadService) -> answers.Page[answers.Artifact]:
     """The files to download, on one page."""
     with service.database.read() as session:
         demand_run(session, run_id)
@@ -124,10 +131,13 @@ def list_artifacts(run_id: str, service: ServiceNeeded) -> answers.Page[answers.
 @router.get(
     "/{run_id}/artifacts/{artifact_id}",
     summary="Download an artifact",
+    dependencies=[FOLLOWS],
     response_class=StreamingResponse,
-    responses=declared(NOT_FOUND, also={200: {"content": {"application/octet-stream": {}}, "description": "The file"}}),
+    responses=declared(
+        NOT_FOUND, OVER_QUOTA, also={200: {"content": {"application/octet-stream": {}}, "description": "The file"}}
+    ),
 )
-def download_artifact(run_id: str, artifact_id: str, service: ServiceNeeded) -> StreamingResponse:
+def download_artifact(run_id: str, artifact_id: str, service: ReadService) -> StreamingResponse:
     """The bytes, under a name that the server made."""
     with service.database.read() as session:
         artifact = session.scalar(select(Artifact).where(Artifact.id == artifact_id, Artifact.run_id == run_id))

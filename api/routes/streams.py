@@ -1,33 +1,35 @@
 """A run's points as server-sent events."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header
-from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.dependencies import Service, ServiceNeeded
+from api.auth.scopes import ScopedRoute
+from api.dependencies import FOLLOWS, ReadService, Service
 from api.errors import NOT_FOUND, OVER_QUOTA, declared
-from api.routes.runs import MAX_POINTS, MAX_WAIT_SECONDS, MetricNames, demand_run, read_cursor
+from api.quotas.requests import run_in_turn
+from api.routes.runs import MAX_POINTS, MetricNames, demand_run, read_cursor
 from models.answers import MetricsPage
 from models.metric_stream import Cursor
 
-router = APIRouter(prefix="/v1/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=ScopedRoute)
+
+KEY_CHECK_SECONDS = 5.0
+"""How often a stream without news looks whether its key is still valid."""
 
 
 async def _start(
     run_id: str,
-    service: ServiceNeeded,
+    service: ReadService,
     last_event_id: Annotated[str, Header(max_length=40, description="Go on after this event.")] = "",
-) -> AsyncIterator[Cursor]:
+) -> Cursor:
     # Refuses before the stream begins: afterwards there is no status code any more.
     cursor = read_cursor(last_event_id)
     await service.run_owners.demand(service.principal, run_id)
-    await run_in_threadpool(_demand_run, service, run_id)
-    # Until the answer is over, or its reader gone.
-    with service.streams.one_more(service.principal):
-        yield cursor
+    await run_in_turn(_demand_run, service, run_id)
+    return cursor
 
 
 def _demand_run(service: Service, run_id: str) -> None:
@@ -39,11 +41,12 @@ def _demand_run(service: Service, run_id: str) -> None:
     "/{run_id}/stream",
     summary="Follow a run's points",
     response_class=EventSourceResponse,
+    dependencies=[FOLLOWS],
     responses=declared(NOT_FOUND, OVER_QUOTA),
 )
 async def stream_metrics(
     run_id: str,
-    service: ServiceNeeded,
+    service: ReadService,
     start: Annotated[Cursor, Depends(_start)],
     name: MetricNames = [],  # noqa: B006
 ) -> AsyncIterable[ServerSentEvent]:
@@ -53,9 +56,9 @@ async def stream_metrics(
     cursor; `end` {status}, the last. A client that comes back with Last-Event-ID misses nothing and sees nothing twice.
     """
     after, status = start, None
-    while not service.histories.is_closing:
+    while not service.histories.is_closing and await service.keyring.is_valid(service.principal):
         page = await service.histories.page(
-            run_id, after, name, limit=MAX_POINTS, wait_seconds=MAX_WAIT_SECONDS if status else 0
+            run_id, after, name, limit=MAX_POINTS, wait_seconds=KEY_CHECK_SECONDS if status else 0
         )
         if page.status is not status and not page.is_terminal:
             yield ServerSentEvent(event="status", data={"status": page.status})

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.auth.audit import record
-from api.dependencies import Service, ServiceNeeded
+from api.dependencies import ReadService, Service, SubmitService
 from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, OVER_QUOTA, TOO_LARGE, Refusal, declared
 from api.grids import expand
 from api.http.limits import JsonRoute
@@ -65,7 +65,7 @@ class SweepRequest(SpecModel):
     responses=declared(KEY_REUSED, TOO_LARGE, NOT_JSON, OVER_QUOTA),
 )
 def submit(
-    sweep: SweepRequest, service: ServiceNeeded, request: Request, idempotency_key: IdempotencyKey = None
+    sweep: SweepRequest, service: SubmitService, request: Request, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Store one job per combination of the grid, all or none: at most 1,000 jobs and 10,000 runs."""
     with service.database.read() as reading:
@@ -113,7 +113,7 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
 
 @router.get("", summary="List sweeps", responses=declared())
 def list_sweeps(
-    service: ServiceNeeded, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
+    service: ReadService, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.SweepSummary]:
     """A page of sweeps; their jobs are counted, not told."""
     with service.database.read() as session:
@@ -159,7 +159,7 @@ def _summaries(session: Session, sweeps: Sequence[Sweep]) -> list[answers.SweepS
 
 
 @router.get("/{sweep_id}", summary="Get a sweep", responses=declared(NOT_FOUND))
-def get_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+def get_sweep(sweep_id: str, service: ReadService) -> answers.Sweep:
     """The sweep with all its jobs, in the order of the grid."""
     with service.database.read() as session:
         return _sweep_answer(session, service, _find_sweep(session, sweep_id))
@@ -168,7 +168,7 @@ def get_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
 @router.post(
     "/{sweep_id}/cancel", status_code=202, summary="Cancel a sweep", responses=declared(NOT_FOUND, ILLEGAL_ACTION)
 )
-def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+def cancel_sweep(sweep_id: str, service: SubmitService) -> answers.Sweep:
     """Cancel every job of it that has not ended."""
     under_way = {RunStatus.QUEUED, RunStatus.PAUSED} | LIVE
     return _all_of(service, sweep_id, owner.cancel, "cancelled", under_way, "every job of this sweep has ended")
@@ -177,7 +177,7 @@ def cancel_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
 @router.post(
     "/{sweep_id}/pause", status_code=202, summary="Pause a sweep", responses=declared(NOT_FOUND, ILLEGAL_ACTION)
 )
-def pause_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+def pause_sweep(sweep_id: str, service: SubmitService) -> answers.Sweep:
     """Pause every job of it that waits or trains."""
     pausable = {RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.PAUSED}
     return _all_of(service, sweep_id, owner.pause, "paused", pausable, "no job of this sweep waits or trains")
@@ -189,7 +189,7 @@ def pause_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
     summary="Resume a sweep",
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, OVER_QUOTA),
 )
-def resume_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
+def resume_sweep(sweep_id: str, service: SubmitService) -> answers.Sweep:
     """Let every paused job of it go on from where it was saved."""
     paused = {RunStatus.PAUSING, RunStatus.PAUSED}
     answer = _all_of(service, sweep_id, owner.resume, "resumed", paused, "no job of this sweep is paused")

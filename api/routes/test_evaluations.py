@@ -11,7 +11,7 @@ from safetensors.numpy import load
 from sqlalchemy import select
 
 from api.auth.audit import record
-from api.dependencies import ServiceNeeded
+from api.dependencies import ReadService, SubmitService
 from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, Refusal, declared
 from api.http.limits import JsonRoute
 from api.measurements import test_evaluations
@@ -49,7 +49,7 @@ _UNSAID = Opening()
     responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON),
 )
 def open_test(
-    job_id: str, service: ServiceNeeded, opening: Annotated[Opening, Body()] = _UNSAID
+    job_id: str, service: SubmitService, opening: Annotated[Opening, Body()] = _UNSAID
 ) -> answers.TestEvaluation:
     """Measure the job's networks on the rows that were sealed away, and put on record that somebody looked.
 
@@ -75,7 +75,7 @@ def open_test(
 
 
 @router.get("/jobs/{job_id}/test-evaluation", summary="Get a job's test scores", responses=declared(NOT_FOUND))
-def get_test_evaluation(job_id: str, service: ServiceNeeded) -> answers.TestEvaluation:
+def get_test_evaluation(job_id: str, service: ReadService) -> answers.TestEvaluation:
     """What the sealed rows say of a job that was opened, and how many looks there had been.
 
     Scores are those of single networks; of an ensemble, what its members come to together stands beside them.
@@ -93,7 +93,7 @@ def get_test_evaluation(job_id: str, service: ServiceNeeded) -> answers.TestEval
 
 @router.get("/test-ledger", summary="List every look at sealed rows", responses=declared())
 def list_looks(
-    service: ServiceNeeded, limit: PageLimit = 50, after: PageAfter = ""
+    service: ReadService, limit: PageLimit = 50, after: PageAfter = ""
 ) -> answers.Page[answers.TestEvaluation]:
     """Who looked at which job's sealed rows, newest first; looks at jobs that were deleted, too."""
     with service.database.read() as session:

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from api.comparison.judge import judgement
-from api.dependencies import ServiceNeeded
+from api.dependencies import ReadService
 from api.errors import NOT_JSON, TOO_LARGE, declared
 from api.evidence import Evidence
 from api.http.limits import JsonRoute
@@ -20,7 +20,7 @@ class Family(SpecModel):
 
 
 @router.post("/verdicts", summary="Judge claims", responses=declared(TOO_LARGE, NOT_JSON))
-def judge_claims(family: Family, service: ServiceNeeded) -> Judgement:
+def judge_claims(family: Family, service: ReadService) -> Judgement:
     """Supported, refuted or undecided, with effect, interval and p, each claim's Holm-adjusted over all that have one.
 
     Once all runs of their jobs have ended. Nothing is stored: the same claims come to the same verdicts.

@@ -1,0 +1,151 @@
+"""Scopes of routes: declared as a dependency of the route, enforced before its body is read.
+
+The route that the router matched enforces its own declaration, so there is no second description of the paths that
+could disagree with the router's.
+"""
+
+from collections.abc import Callable, Coroutine, Iterator
+from functools import wraps
+from inspect import isasyncgenfunction, iscoroutinefunction
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+from fastapi import Depends, FastAPI, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.types import Receive, Send
+from starlette.types import Scope as Connection
+
+from api.auth.principals import Principal
+from api.errors import FORBIDDEN, UNAUTHENTICATED, Refusal
+from api.quotas.requests import run_in_turn
+from models.access import Scope
+
+if TYPE_CHECKING:
+    from api.dependencies import Service
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLOSE = {"Connection": "close"}
+"""Headers of a refusal before the body: the client may still be sending it, and it is never read."""
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="descent"', **CLOSE}
+HOW_TO_AUTHENTICATE = "send Authorization: Bearer <key> (descent takes the key from DESCENT_KEY)"
+
+PUBLIC_MOUNTS = frozenset({"/docs/files", "/dashboard"})
+"""Folders of static files that are served without a key."""
+
+_KEY = HTTPBearer(scheme_name="key", description="A key: `descent keys create` makes one.", auto_error=False)
+
+KeyScheme = Annotated[Any, Depends(_KEY)]
+"""Puts the security scheme into the tree of a route's dependencies, where FastAPI finds it for OpenAPI."""
+
+
+async def _needs_key(_: KeyScheme) -> None: ...
+
+
+async def _needs_no_key() -> None: ...
+
+
+def requires(scope: Scope) -> Any:
+    """Return the dependency by which a route declares the scope that it takes."""
+    return Security(_needs_key, scopes=[scope.value])
+
+
+PUBLIC: Any = Depends(_needs_no_key)
+"""The dependency by which a route declares that it takes no key."""
+
+
+class ScopedRoute(APIRoute):
+    """A route that answers only keys of the scope that it declares."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        """Read the declaration.
+
+        Raises:
+            TypeError: if the dependencies declare no scope, or several.
+
+        """
+        super().__init__(
+            path,
+            endpoint if iscoroutinefunction(endpoint) or isasyncgenfunction(endpoint) else _in_turn(endpoint),
+            **options,
+        )
+        self.required_scope = _declared_scope(self)
+
+    async def handle(self, scope: Connection, receive: Receive, send: Send) -> None:
+        if self.required_scope is None:
+            await super().handle(scope, receive, send)
+            return
+        principal = authenticated(scope)
+        # Methods that the path does not take are answered with 405 to every key.
+        if scope["method"] in (self.methods or ()) and not principal.has(self.required_scope):
+            detail = f'this takes a key of scope "{self.required_scope}", and yours is of scope "{principal.scope}"'
+            raise Refusal(FORBIDDEN, detail, headers=CLOSE)
+        service: Service = scope["app"].state.service
+        await service.requests.serve(
+            principal, self.required_scope, lambda: super(ScopedRoute, self).handle(scope, receive, send)
+        )
+
+
+def _in_turn(endpoint: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return an endpoint that runs in the owner's threads instead of those of FastAPI."""
+
+    @wraps(endpoint)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await run_in_turn(endpoint, *args, **kwargs)
+
+    return call
+
+
+def authenticated(connection: Connection) -> Principal:
+    """Return the principal of a request.
+
+    Raises:
+        Refusal: if the request has no key, or one that is not valid.
+
+    """
+    principal: Principal = connection["state"]["principal"]
+    if principal.is_anonymous:
+        no_key = Refusal(UNAUTHENTICATED, f"this request has no key: {HOW_TO_AUTHENTICATE}", headers=CHALLENGE)
+        raise connection["state"].get("authentication_error", no_key)
+    return principal
+
+
+async def unmatched(scope: Connection, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    """Answer a path that no route matches; without a key in the same way as one that exists."""
+    authenticated(scope)
+    raise HTTPException(404)
+
+
+def check_declarations(app: FastAPI) -> None:
+    """Make sure that every route of an application enforces a declaration.
+
+    Raises:
+        TypeError: if one does not.
+
+    """
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        is_public_mount = isinstance(route, Mount) and route.path in PUBLIC_MOUNTS
+        if not isinstance(route, ScopedRoute) and not is_public_mount:
+            raise TypeError(f"the route {context.path} declares no scope: it has to be a ScopedRoute")
+
+
+def _declared_scope(route: APIRoute) -> Scope | None:
+    """Return the scope that the dependencies of a route name; None for a public route."""
+    dependants = list(_tree(route.dependant))
+    declared: set[Scope | None] = {Scope(name) for one in dependants for name in one.own_oauth_scopes or ()}
+    if any(one.call is _needs_no_key for one in dependants):
+        declared.add(None)
+    if len(declared) != 1:
+        raise TypeError(f"the route {route.path} declares {len(declared)} scopes, not one: see api.auth.scopes")
+    return declared.pop()
+
+
+def _tree(dependant: Dependant) -> Iterator[Dependant]:
+    yield dependant
+    for child in dependant.dependencies:
+        yield from _tree(child)
