@@ -14,6 +14,8 @@ from pathlib import Path
 from descent.errors import DescentError
 
 DEFAULT_FOLDER = Path(".descent")
+HOST = "127.0.0.1"
+"""The address on which a local stack listens."""
 _LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel's own limit is 108 on Linux and 104 on macOS."""
 
