@@ -164,9 +164,11 @@ class Stack:
         options = self._options
         threads = int(self._environment["DESCENT_WORKER_THREADS"])
         elsewhere = options.state != DEFAULT_FOLDER
+        # Output that is redirected ends in a file or a log. FORCE_COLOR makes rich take any output for a terminal.
+        shows_key = is_own and self._console.file.isatty()
         self._say(
             f"\n[bold green]Descent is ready[/] at [bold]{url}[/]\n\n"
-            f"  Dashboard      {url}/{f'#key={self._key}' if is_own else ''}\n"
+            f"  Dashboard      {url}/{f'#key={self._key}' if shows_key else ''}\n"
             f"  Documentation  {url}/docs\n"
             f"  Key            {self._state.key_file if is_own else 'that of DESCENT_ADMIN_KEY'}\n"
             f"  Worker         {_count(options.processes, 'process', 'es')} × {_count(threads, 'thread', 's')}\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -203,6 +204,20 @@ def test_what_cannot_start_is_told_with_its_last_words(house: Path) -> None:
     assert "the license has expired" in told.stderr
     assert "Traceback" not in told.stderr
     assert not listens(State.at(Path(".descent")).socket)
+
+
+def test_a_terminal_shows_the_link_with_the_key(house: Path) -> None:
+    state = State.at(Path(".descent"))
+    terminal, output = pty.openpty()
+    try:
+        with running(output):
+            os.close(output)
+            text = ""
+            while "Ctrl-C stops" not in text:
+                text += os.read(terminal, 4096).decode()
+            assert f"{state.url}/#key={state.key}" in text
+    finally:
+        os.close(terminal)
 
 
 def test_only_the_api_receives_the_admin_key_and_redis_no_setting_at_all(
