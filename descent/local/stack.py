@@ -19,6 +19,7 @@ from descent.errors import DescentError
 from descent.local import redis_server
 from descent.local.credentials import ADMIN_KEY, without_settings
 from descent.local.log import FileLog, TerminalLog
+from descent.local.permissions import private_umask
 from descent.local.state import DEFAULT_FOLDER, HOST, State
 from descent.local.supervisor import Supervisor
 from descent.local.surroundings import BROKER, METRICS, environment, free_port, is_free, listens
@@ -196,7 +197,15 @@ def run_stack(options: Options, console: Console, announce: Callable[[dict[str, 
     """
     state = State.at(options.state)
     state.prepare()
-    with state.alone():
+    if not state.is_private:
+        console.print(
+            f"Warning: other users may read {state.folder}: its file system has no permissions.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    with private_umask(), state.alone():
         Stack(options, console, announce).run()
 
 

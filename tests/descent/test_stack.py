@@ -206,6 +206,30 @@ def test_what_cannot_start_is_told_with_its_last_words(house: Path) -> None:
     assert not listens(State.at(Path(".descent")).socket)
 
 
+def test_files_of_a_stack_are_private_and_only_the_key_file_contains_the_key(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any output for a terminal
+    state = State.at(Path(".descent"))
+    state.folder.mkdir(mode=0o755)
+    state.storage.mkdir(mode=0o755)
+    for path in (state.database, state.key_file, state.log):
+        path.touch(mode=0o644)
+    output = Path("output.txt")
+    with output.open("w") as file, running(file, "--quiet"):
+        # While the database is in use, its -wal and -shm files or its -journal exist.
+        modes = {path: path.lstat().st_mode & 0o777 for path in (state.folder, *state.folder.rglob("*"))}
+    assert {state.database, state.key_file, state.log, state.redis / "redis.conf", state.storage} <= set(modes)
+    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+
+    key = state.key
+    assert key is not None
+    assert "Descent is ready" in output.read_text()
+    assert str(state.key_file) in output.read_text()
+    files = [output, *(path for path in state.folder.rglob("*") if path.is_file() and path != state.key_file)]
+    assert [path for path in files if key.encode() in path.read_bytes()] == []
+
+
 def test_a_terminal_shows_the_link_with_the_key(house: Path) -> None:
     state = State.at(Path(".descent"))
     terminal, output = pty.openpty()
