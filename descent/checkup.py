@@ -13,8 +13,8 @@ from typing import Literal
 from descent.client import Client
 from descent.errors import DescentError, Refused
 from descent.local.redis_server import find_server
-from descent.local.state import DEFAULT_FOLDER, State, running_url
-from descent.local.surroundings import HOST, cores, is_free
+from descent.local.state import DEFAULT_FOLDER, HOST, State, running_url
+from descent.local.surroundings import cores, is_free
 
 Condition = Literal["well", "notice", "broken"]
 LEAST_FREE_BYTES = 2 * 1024**3

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from descent.client import Client
 from descent.errors import DescentError
+from descent.local.permissions import private_opener
 from descent.local.state import State
 from descent.local.supervisor import TETHER
 
@@ -58,9 +59,9 @@ def private_service(folder: Path, console: Console) -> Iterator[Client]:
         DescentError: if it does not start; the message carries what it said.
 
     """
-    said = folder / "up.log"
+    said = State.at(folder).startup_log
     command = [sys.executable, "-m", "descent", "up", "--state", str(folder), "--port", "0", "--quiet"]
-    with said.open("w") as output:
+    with open(said, "w", opener=private_opener) as output:
         # Tethered, so that nothing outlives this process; in a session of its own, so that Ctrl-C finds us alone.
         service = subprocess.Popen(  # noqa: S603
             [sys.executable, str(TETHER), str(os.getpid()), *command],

@@ -71,7 +71,8 @@ def _postgresql_engine(url: URL, pool_size: int) -> Engine:
 
 def _sqlite_engine(url: URL, pool_size: int) -> Engine:
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        # SQLite creates its files readable by all users.
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,
         pool_size=pool_size,

@@ -100,3 +100,23 @@ def test_the_stack_does_not_start_without_a_key_which_the_api_alone_sees(compose
     assert seen == {"secrets", "api"}
     for name, service in compose["services"].items():
         assert "DESCENT_ADMIN_KEY" not in str(service.get("environment", "")), name
+
+
+def test_each_service_mounts_only_the_secrets_that_it_needs(compose: dict[str, Any]) -> None:
+    mounted = {
+        name: volume.partition(":")[0]
+        for name, service in compose["services"].items()
+        for volume in service.get("volumes", ())
+        if volume.endswith(":/run/secrets:ro")
+    }
+    assert mounted == {
+        "postgres": "database-secrets",
+        "migrate": "database-secrets",
+        "broker": "redis-secrets",
+        "metrics": "redis-secrets",
+        "worker": "secrets",
+        "predictor": "secrets",
+        "api": "api-secrets",
+    }
+    for name in ("postgres", "broker", "metrics"):
+        assert "DESCENT_" not in str(compose["services"][name].get("environment", "")), name

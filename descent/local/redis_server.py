@@ -1,6 +1,7 @@
 """The private Redis-protocol server: found on this machine, configured, reached over a unix socket."""
 
 import importlib.util
+import os
 import re
 import secrets
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from descent.errors import DescentError
+from descent.local.credentials import without_settings
 from descent.local.state import State
 
 OLDEST_MAJOR_VERSION = 7
@@ -45,10 +47,17 @@ def _installed() -> Iterator[Path]:
 
 def _major_version(server: Path) -> int:
     try:
-        told = subprocess.run([server, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S603
+        result = subprocess.run(  # noqa: S603
+            [server, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env=without_settings(os.environ),
+        )
     except (OSError, subprocess.SubprocessError):
         return 0
-    version = re.search(r"\bv=(\d+)", told)
+    version = re.search(r"\bv=(\d+)", result.stdout)
     return int(version[1]) if version else 0
 
 

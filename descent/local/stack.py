@@ -17,10 +17,12 @@ from rich.console import Console
 from descent.client import Client
 from descent.errors import DescentError
 from descent.local import redis_server
+from descent.local.credentials import ADMIN_KEY, without_settings
 from descent.local.log import FileLog, TerminalLog
-from descent.local.state import DEFAULT_FOLDER, State
+from descent.local.permissions import private_umask
+from descent.local.state import DEFAULT_FOLDER, HOST, State
 from descent.local.supervisor import Supervisor
-from descent.local.surroundings import ADMIN_KEY, BROKER, HOST, METRICS, environment, free_port, is_free, listens
+from descent.local.surroundings import BROKER, METRICS, environment, free_port, is_free, listens
 
 START_SECONDS = 120.0
 LEFTOVERS_SECONDS = 30.0
@@ -58,6 +60,8 @@ class Stack:
         self._log = FileLog(self._state.log) if options.quiet else TerminalLog(console)
         self._stopping = Event()
         self._supervisor = Supervisor(self._state.folder, self._log)
+        self._environment: dict[str, str] = {}
+        self._key = ""
 
     def run(self) -> None:
         """Run until a signal asks to stop.
@@ -88,10 +92,11 @@ class Stack:
         self._wait_for_leftovers()
         port = free_port(self._options.port)
         self._start_server()
-        self._supervisor.run("migrations", _python("-m migrations"))
-        self._supervisor.start("api", _python(_API, "--host", HOST, "--port", port))
-        self._supervisor.start("worker", _python(_WORKER, "--concurrency", self._options.processes))
-        self._supervisor.start("predictor", _python(_PREDICTOR, "--concurrency", 1))
+        settings = self._environment
+        self._supervisor.run("migrations", _python("-m migrations"), settings)
+        self._supervisor.start("api", _python(_API, "--host", HOST, "--port", port), {**settings, ADMIN_KEY: self._key})
+        self._supervisor.start("worker", _python(_WORKER, "--concurrency", self._options.processes), settings)
+        self._supervisor.start("predictor", _python(_PREDICTOR, "--concurrency", 1), settings)
         url = f"http://{HOST}:{port}"
         with Client(url, key=self._key, patience_seconds=0) as client:
             self._wait_until(lambda: _is_ready(client), "The API")
@@ -104,11 +109,11 @@ class Stack:
         server = redis_server.find_server() if needed else None
         password = redis_server.configure(self._state) if needed else ""
         chosen = {"DESCENT_WORKER_THREADS": str(self._options.threads)} if self._options.threads else {}
-        if not os.environ.get(ADMIN_KEY):
-            chosen[ADMIN_KEY] = self._state.make_key()
-        self._supervisor.environment = environment(self._state, password, {**os.environ, **chosen})
+        self._key = os.environ.get(ADMIN_KEY) or self._state.make_key()
+        self._environment = environment(self._state, password, {**os.environ, **chosen})
         if server is not None:
-            self._supervisor.start("redis", [str(server), str(redis_server.configuration_file(self._state))])
+            command = [str(server), str(redis_server.configuration_file(self._state))]
+            self._supervisor.start("redis", command, without_settings(self._environment))
             self._wait_until(lambda: listens(self._state.socket), "The Redis-protocol server")
 
     def _wait_for_leftovers(self) -> None:
@@ -151,10 +156,6 @@ class Stack:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    @property
-    def _key(self) -> str:
-        return self._supervisor.environment[ADMIN_KEY]
-
     def _greet(self, url: str) -> None:
         is_own = self._key == self._state.key
         if self._announce is not None:
@@ -162,11 +163,13 @@ class Stack:
             about = {"url": url, "state": str(self._state.folder), "key_file": key_file, "process_id": os.getpid()}
             self._announce(about)
         options = self._options
-        threads = int(self._supervisor.environment["DESCENT_WORKER_THREADS"])
+        threads = int(self._environment["DESCENT_WORKER_THREADS"])
         elsewhere = options.state != DEFAULT_FOLDER
+        # Output that is redirected ends in a file or a log. FORCE_COLOR makes rich take any output for a terminal.
+        shows_key = is_own and self._console.file.isatty()
         self._say(
             f"\n[bold green]Descent is ready[/] at [bold]{url}[/]\n\n"
-            f"  Dashboard      {url}/{f'#key={self._key}' if is_own else ''}\n"
+            f"  Dashboard      {url}/{f'#key={self._key}' if shows_key else ''}\n"
             f"  Documentation  {url}/docs\n"
             f"  Key            {self._state.key_file if is_own else 'that of DESCENT_ADMIN_KEY'}\n"
             f"  Worker         {_count(options.processes, 'process', 'es')} × {_count(threads, 'thread', 's')}\n"
@@ -194,7 +197,15 @@ def run_stack(options: Options, console: Console, announce: Callable[[dict[str, 
     """
     state = State.at(options.state)
     state.prepare()
-    with state.alone():
+    if not state.is_private:
+        console.print(
+            f"Warning: other users may read {state.folder}: its file system has no permissions.",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+    with private_umask(), state.alone():
         Stack(options, console, announce).run()
 
 

@@ -2,18 +2,38 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from hashlib import sha256
 from pathlib import Path
 
 from descent.errors import DescentError
+from descent.local.permissions import is_own, is_private, make_private, private_opener
 
 DEFAULT_FOLDER = Path(".descent")
+HOST = "127.0.0.1"
+"""The address on which a local stack listens."""
+_URL = re.compile(rf"http://{re.escape(HOST)}:\d+")
+_ENTRIES = (
+    "descent.log*",
+    "descent.sqlite3*",
+    "key",
+    "key.new",
+    "lock",
+    "redis",
+    "stack.json",
+    "stack.new",
+    "storage",
+    "up.log",
+)
+"""Patterns of the names that Descent itself creates in a state folder."""
 _LONGEST_SOCKET_PATH = 100
 """Bytes; the kernel's own limit is 108 on Linux and 104 on macOS."""
 
@@ -41,6 +61,11 @@ class State:
         return self.folder / "descent.log"
 
     @property
+    def startup_log(self) -> Path:
+        """The output of a `descent up` that another command started."""
+        return self.folder / "up.log"
+
+    @property
     def key_file(self) -> Path:
         """Holds the key of this stack, for its user alone."""
         return self.folder / "key"
@@ -56,12 +81,7 @@ class State:
     def make_key(self) -> str:
         """The key of this stack, made when it is asked for first."""
         if self.key is None:
-            waiting = self.key_file.with_suffix(".new")
-            waiting.unlink(missing_ok=True)
-            # Closed to others from its first moment on.
-            with open(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(32))
-            waiting.replace(self.key_file)
+            _replace(self.key_file, secrets.token_urlsafe(32))
         assert self.key is not None
         return self.key
 
@@ -80,14 +100,45 @@ class State:
         return Path(tempfile.gettempdir()) / name / "redis.sock"
 
     def prepare(self) -> None:
-        """Make the folders, closed to other users."""
+        """Create the folders, and remove the permissions of other users from them and from the files in them.
+
+        Raises:
+            DescentError: if a folder cannot be created, if it or a file in it belongs to another user, or if the state
+                folder is open to other users and is not a folder of Descent.
+
+        """
         for folder in (self.folder, self.redis, self.socket.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = self.socket.parent.stat()
-        # Anyone may write to the system's temporary folder, so somebody else may have made ours first.
-        if owner.st_uid != os.getuid() or self.socket.parent.is_symlink():
-            raise DescentError(f"{self.socket.parent} belongs to somebody else: choose a shorter path with --state")
-        self.socket.parent.chmod(0o700)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise DescentError(
+                    f"{folder} cannot be created: {error.strerror}. Choose another folder with --state."
+                ) from error
+            if folder == self.folder:
+                self._require_not_shared()
+            make_private(folder)
+        # Other users have no access to the storage once its folder is closed, and it may hold very many files.
+        for path in (*self._entries(), *self.redis.rglob("*")):
+            make_private(path)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether other users are denied access. `prepare()` cannot achieve it on a file system without permissions."""
+        return is_private(self.folder)
+
+    def _entries(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if any(fnmatch(path.name, name) for name in _ENTRIES)]
+
+    def _require_not_shared(self) -> None:
+        """Raise DescentError if closing the folder could deny other users access to files that they need."""
+        if not is_own(self.folder) or is_private(self.folder):
+            return
+        is_sticky = self.folder.stat().st_mode & stat.S_ISVTX
+        if is_sticky or (any(self.folder.iterdir()) and not self._entries()):
+            raise DescentError(
+                f"{self.folder} is open to other users and is not a state folder of Descent. Choose a folder of its "
+                "own with --state, or close this one with `chmod 700`."
+            )
 
     @property
     def _announcement(self) -> Path:
@@ -95,18 +146,21 @@ class State:
 
     def announce(self, url: str) -> None:
         """Write down where the stack that runs here answers."""
-        waiting = self._announcement.with_suffix(".new")
-        waiting.write_text(json.dumps({"url": url, "process_id": os.getpid()}))
-        waiting.replace(self._announcement)
+        _replace(self._announcement, json.dumps({"url": url, "process_id": os.getpid()}))
 
     def withdraw(self) -> None:
         self._announcement.unlink(missing_ok=True)
 
     @property
     def url(self) -> str | None:
-        """Where the stack said that it answers; one that was killed could not take that back."""
+        """Where the stack said that it answers; one that was killed could not take that back.
+
+        The client sends its key to this address. It is ignored in a folder of another user, and where it is not an
+        address of this machine: the current folder may come from an archive or a repository.
+        """
         try:
-            return str(json.loads(self._announcement.read_text())["url"])
+            url = str(json.loads(self._announcement.read_text())["url"])
+            return url if is_own(self.folder) and _URL.fullmatch(url) else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -133,6 +187,15 @@ class State:
             raise DescentError(
                 f"Descent runs already for {self.folder}, {where}.\nA second one needs its own --state and --port."
             ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file at once by a new one, which only this user can read."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(new, "x", opener=private_opener) as file:
+        file.write(text)
+    new.replace(path)
 
 
 def running_url() -> str | None:

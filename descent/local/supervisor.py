@@ -35,6 +35,7 @@ class Program:
 
     name: str
     command: Sequence[str]
+    environment: Mapping[str, str] = field(repr=False)
     process: "subprocess.Popen[str] | None" = None
     started: float = 0.0
     restart_at: float | None = None
@@ -55,26 +56,34 @@ class Supervisor:
     """Looks after programs from the thread that starts them; call `look()` a few times a second."""
 
     def __init__(self, folder: Path, hear: Hear) -> None:
-        self.environment: Mapping[str, str] = os.environ
         self._folder = folder
         self._hear = hear
         self._programs: list[Program] = []
         self.in_a_hurry = False
         """Set it, from a signal handler for instance, to have `stop()` kill instead of wait."""
 
-    def start(self, name: str, command: Sequence[str]) -> None:
-        program = Program(name, command)
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start a program and keep it running.
+
+        Args:
+            name: What the program is called in the log and in messages.
+            command: The program and its arguments.
+            environment: All environment variables of the program: it inherits none, so that each gets only the secrets
+                that it needs.
+
+        """
+        program = Program(name, command, environment)
         self._programs.append(program)
         self._launch(program)
 
-    def run(self, name: str, command: Sequence[str]) -> None:
+    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Run a program to its end.
 
         Raises:
             ProgramFailed: if it ends with anything but 0.
 
         """
-        program = Program(name, command)
+        program = Program(name, command, environment)
         self._launch(program)
         assert program.process is not None
         self._programs.append(program)
@@ -146,7 +155,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env=dict(self.environment),
+            env=dict(program.environment),
             cwd=self._folder,
             start_new_session=True,
         )

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from descent.errors import DescentError
 from descent.local import redis_server
-from descent.local.state import State
+from descent.local.credentials import without_keys
+from descent.local.state import HOST, State
 
-HOST = "127.0.0.1"
 BROKER = "DESCENT_BROKER_URL"
 METRICS = "DESCENT_METRICS_URL"
-ADMIN_KEY = "DESCENT_ADMIN_KEY"
 MOST_THREADS = 4
 """Of one training process: a stacked program of small networks gains little from more."""
 _SQLITE = "sqlite:///"
@@ -24,7 +23,10 @@ def cores() -> int:
 
 
 def environment(state: State, password: str, given: Mapping[str, str]) -> dict[str, str]:
-    """What the programs need to find each other and to share the machine. Whatever the user has set stays as it is."""
+    """Return the settings by which the programs find each other and share the machine.
+
+    Settings of the user take precedence. Keys are left out: only the API receives the admin key, and only from `Stack`.
+    """
     chosen = {
         "DESCENT_DATABASE_URL": f"{_SQLITE}{state.database}",
         "DESCENT_STORAGE_URL": str(state.storage),
@@ -35,7 +37,7 @@ def environment(state: State, password: str, given: Mapping[str, str]) -> dict[s
     }
     # The programs run in the state folder, where no folder of the user's can be taken for one of Descent's; a relative
     # path was meant from where the user stands.
-    return {**chosen, **{name: _from_here(name, value) for name, value in given.items()}}
+    return {**chosen, **{name: _from_here(name, value) for name, value in without_keys(given).items()}}
 
 
 def _from_here(name: str, value: str) -> str:

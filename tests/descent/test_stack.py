@@ -2,20 +2,24 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
 from descent import Client
+from descent.local.redis_server import find_server
 from descent.local.state import State
 from descent.local.surroundings import listens
 
+REPOSITORY = Path(__file__).parents[2]
 API = """
 import json
 from types import SimpleNamespace
@@ -54,14 +58,15 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ):
         folder = tmp_path / "house" / name
         folder.mkdir(parents=True)
-        (folder / "__init__.py").touch()
+        # The other modules are those of this repository, whichever one the environment has installed.
+        (folder / "__init__.py").write_text(f"__path__.append({str(REPOSITORY / name)!r})")
         (folder / f"{module}.py").write_text(content)
     # People who train networks have folders of these names; none may be taken for Descent's.
     for name in ("models", "worker", "api", "celery"):
         folder = tmp_path / "project" / name
         folder.mkdir(parents=True)
         (folder / "__init__.py").write_text("raise RuntimeError('this is the user\\'s own')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "house"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path / "house"), str(REPOSITORY))))
     monkeypatch.chdir(tmp_path / "project")
     for variable in [name for name in os.environ if name.startswith("DESCENT_")]:
         monkeypatch.delenv(variable)
@@ -107,6 +112,36 @@ def family(process_id: int) -> dict[int, str]:
     for ancestor in found:
         found += [child for child, parent in parents.items() if parent == ancestor]
     return {child: Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ") for child in found[1:]}
+
+
+def environments(process_id: int) -> dict[str, dict[str, str]]:
+    """The environments with which a process's descendants were started, by process id and command line."""
+    return {
+        f"{child} {command}": variables(Path(f"/proc/{child}/environ").read_text())
+        for child, command in family(process_id).items()
+    }
+
+
+def variables(text: str) -> dict[str, str]:
+    """Parse an environment as the kernel shows it."""
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+
+
+@contextmanager
+def running(output: int | IO[str], *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """A stack that has announced its address, and ends with the block."""
+    state = State.at(Path(".descent"))
+    with subprocess.Popen(up(*options), stdout=output, stderr=subprocess.STDOUT, text=True) as process:
+        deadline = time.monotonic() + 60
+        while state.url is None:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
 
 
 def gone(process_ids: dict[int, str]) -> bool:
@@ -169,3 +204,79 @@ def test_what_cannot_start_is_told_with_its_last_words(house: Path) -> None:
     assert "the license has expired" in told.stderr
     assert "Traceback" not in told.stderr
     assert not listens(State.at(Path(".descent")).socket)
+
+
+def test_files_of_a_stack_are_private_and_only_the_key_file_contains_the_key(
+    house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich then takes any output for a terminal
+    state = State.at(Path(".descent"))
+    state.folder.mkdir(mode=0o755)
+    state.storage.mkdir(mode=0o755)
+    for path in (state.database, state.key_file, state.log):
+        path.touch(mode=0o644)
+    output = Path("output.txt")
+    with output.open("w") as file, running(file, "--quiet"):
+        # While the database is in use, its -wal and -shm files or its -journal exist.
+        modes = {path: path.lstat().st_mode & 0o777 for path in (state.folder, *state.folder.rglob("*"))}
+    assert {state.database, state.key_file, state.log, state.redis / "redis.conf", state.storage} <= set(modes)
+    assert {path: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+
+    key = state.key
+    assert key is not None
+    assert "Descent is ready" in output.read_text()
+    assert str(state.key_file) in output.read_text()
+    files = [output, *(path for path in state.folder.rglob("*") if path.is_file() and path != state.key_file)]
+    assert [path for path in files if key.encode() in path.read_bytes()] == []
+
+
+def test_a_terminal_shows_the_link_with_the_key(house: Path) -> None:
+    state = State.at(Path(".descent"))
+    terminal, output = pty.openpty()
+    try:
+        with running(output):
+            os.close(output)
+            text = ""
+            while "Ctrl-C stops" not in text:
+                text += os.read(terminal, 4096).decode()
+            assert f"{state.url}/#key={state.key}" in text
+    finally:
+        os.close(terminal)
+
+
+def test_only_the_api_receives_the_admin_key_and_redis_no_setting_at_all(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The migrations end before they can be looked at, and the server overwrites what the kernel shows of it.
+    migrations = house / "migrations"
+    migrations.mkdir()
+    (migrations / "__init__.py").touch()
+    copy = "open('/proc/self/environ').read()"
+    (migrations / "__main__.py").write_text(f"open({str(tmp_path / 'migrations')!r}, 'w').write({copy})")
+    server = tmp_path / "bin" / "redis-server"
+    server.parent.mkdir()
+    server.write_text(f"#!/bin/sh\ncat /proc/self/environ > '{tmp_path}/redis'\nexec '{find_server()}' \"$@\"\n")
+    server.chmod(0o755)
+    monkeypatch.setenv("PATH", str(server.parent), prepend=os.pathsep)
+    secrets = {
+        "DESCENT_ADMIN_KEY": "the-key-of-the-admins-0123456789-abcdef",
+        "DESCENT_KEY": "the-key-of-the-client-0123456789-abcdef",
+        "DESCENT_DATABASE_PASSWORD": "the-password-of-the-database",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    with running(subprocess.DEVNULL) as process:
+        seen = environments(process.pid)
+    seen = {command: environment for command, environment in seen.items() if "server" not in command}
+    seen["migrations"] = variables((tmp_path / "migrations").read_text())
+    password = secrets["DESCENT_DATABASE_PASSWORD"]
+    for program in ("-m api", "worker.tasks", "worker.predicting", "migrations"):
+        received = [environment for command, environment in seen.items() if program in command]
+        assert received
+        assert all(environment["DESCENT_DATABASE_PASSWORD"] == password for environment in received)
+    for command, environment in seen.items():
+        keys = {name for name in environment if name in ("DESCENT_ADMIN_KEY", "DESCENT_KEY")}
+        assert keys == ({"DESCENT_ADMIN_KEY"} if "-m api" in command else set()), command
+    redis = variables((tmp_path / "redis").read_text())
+    assert "PATH" in redis
+    assert [name for name in redis if name.startswith("DESCENT_")] == []

@@ -58,16 +58,26 @@ def is_alive(process_id: int) -> bool:
 
 
 def test_programs_are_heard_each_under_its_name(supervisor: Supervisor, ears: Ears) -> None:
-    supervisor.start("a", python(f"print('one')\n{FOREVER}"))
-    supervisor.start("b", python(f"import sys; print('two', file=sys.stderr)\n{FOREVER}"))
+    supervisor.start("a", python(f"print('one')\n{FOREVER}"), os.environ)
+    supervisor.start("b", python(f"import sys; print('two', file=sys.stderr)\n{FOREVER}"), os.environ)
     eventually(lambda: ears.lines("a") == ["one"] and ears.lines("b") == ["two"])
+
+
+def test_a_program_receives_the_environment_that_it_is_given_and_no_other(
+    supervisor: Supervisor, ears: Ears, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESCENT_ADMIN_KEY", "secret")
+    code = f"import os; print([name for name in os.environ if name != 'LC_CTYPE'])\n{FOREVER}"
+    supervisor.start("a", python(code), {"A": "1"})
+    supervisor.start("b", python(code), {"B": "2"})
+    eventually(lambda: ears.lines("a") == ["['A']"] and ears.lines("b") == ["['B']"])
 
 
 def test_a_program_that_dies_is_started_again(
     supervisor: Supervisor, ears: Ears, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RESTART_SECONDS", 0.01)
-    supervisor.start("worker", python(f"import os; print(os.getpid())\n{FOREVER}"))
+    supervisor.start("worker", python(f"import os; print(os.getpid())\n{FOREVER}"), os.environ)
     eventually(lambda: ears.lines("worker"))
     os.kill(int(ears.lines("worker")[0]), signal.SIGKILL)
     eventually(lambda: len(ears.lines("worker")) == 2, supervisor.look)
@@ -80,7 +90,7 @@ def test_a_program_that_dies_again_and_again_is_given_up_with_its_last_words(
     supervisor: Supervisor, ears: Ears, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "RESTART_SECONDS", 0.01)
-    supervisor.start("worker", python("print('no disk'); raise SystemExit(3)"))
+    supervisor.start("worker", python("print('no disk'); raise SystemExit(3)"), os.environ)
     with pytest.raises(ProgramFailed, match=r"ended 4 times in a row(.|\n)*no disk"):
         eventually(lambda: False, supervisor.look)
 
@@ -90,7 +100,7 @@ def test_what_a_killed_program_leaves_behind_is_killed_too(
 ) -> None:
     monkeypatch.setattr(module, "RESTART_SECONDS", 3600)
     child = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {FOREVER!r}]).pid)\n{FOREVER}"
-    supervisor.start("worker", python(f"import os; print(os.getpid())\n{child}"))
+    supervisor.start("worker", python(f"import os; print(os.getpid())\n{child}"), os.environ)
     eventually(lambda: len(ears.lines("worker")) == 2)
     parent, orphan = map(int, ears.lines("worker"))
     os.kill(parent, signal.SIGKILL)
@@ -99,15 +109,15 @@ def test_what_a_killed_program_leaves_behind_is_killed_too(
 
 
 def test_a_death_during_the_start_is_a_failure(supervisor: Supervisor, ears: Ears) -> None:
-    supervisor.start("api", python("print('address in use'); raise SystemExit(1)"))
+    supervisor.start("api", python("print('address in use'); raise SystemExit(1)"), os.environ)
     with pytest.raises(ProgramFailed, match=r"api ended at its start \(exit code 1\)(.|\n)*address in use"):
         eventually(lambda: False, supervisor.demand_all)
 
 
 def test_a_program_that_is_run_to_its_end_must_end_well(supervisor: Supervisor) -> None:
-    supervisor.run("migrations", python("pass"))
+    supervisor.run("migrations", python("pass"), os.environ)
     with pytest.raises(ProgramFailed, match=r"migrations failed \(exit code 2\)(.|\n)*no such table"):
-        supervisor.run("migrations", python("print('no such table'); raise SystemExit(2)"))
+        supervisor.run("migrations", python("print('no such table'); raise SystemExit(2)"), os.environ)
 
 
 def test_programs_stop_in_the_opposite_order_of_their_start(supervisor: Supervisor, ears: Ears) -> None:
@@ -118,7 +128,7 @@ def test_programs_stop_in_the_opposite_order_of_their_start(supervisor: Supervis
         "while True: time.sleep(1)"
     )
     for name in ("redis", "api", "worker"):
-        supervisor.start(name, python(polite))
+        supervisor.start(name, python(polite), os.environ)
     eventually(lambda: len(ears.heard) == 3)
     supervisor.stop()
     assert ears.heard[3:] == [("worker", "bye"), ("api", "bye"), ("redis", "bye")]
@@ -126,7 +136,7 @@ def test_programs_stop_in_the_opposite_order_of_their_start(supervisor: Supervis
 
 def test_in_a_hurry_nobody_is_waited_for(supervisor: Supervisor, ears: Ears) -> None:
     stubborn = f"import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(os.getpid())\n{FOREVER}"
-    supervisor.start("worker", python(stubborn))
+    supervisor.start("worker", python(stubborn), os.environ)
     eventually(lambda: ears.lines("worker"))
     supervisor.in_a_hurry = True
     supervisor.stop()

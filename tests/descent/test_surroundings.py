@@ -18,11 +18,12 @@ def test_a_short_path_keeps_the_socket_in_the_folder_and_a_long_one_does_not(tmp
     assert far.socket != State.at(tmp_path / ("other/" * 30)).socket
 
 
-def test_the_folders_are_closed_to_others(tmp_path: Path) -> None:
-    state = State.at(tmp_path / "state")
-    state.prepare()
-    assert state.folder.stat().st_mode & 0o077 == 0
-    assert state.socket.parent.stat().st_mode & 0o077 == 0
+def test_no_program_is_given_a_key(tmp_path: Path) -> None:
+    given = {"DESCENT_ADMIN_KEY": "a", "descent_key": "b", "DESCENT_BROKER_PASSWORD": "c"}
+    found = environment(State.at(tmp_path), "", given)
+    assert "DESCENT_ADMIN_KEY" not in found
+    assert "descent_key" not in found
+    assert found["DESCENT_BROKER_PASSWORD"] == "c"
 
 
 def test_what_the_user_has_set_stays(tmp_path: Path) -> None:

@@ -217,4 +217,5 @@ def test_a_sqlite_file_is_made_with_its_folders_and_journals_as_its_version_allo
         journal, synchronous = (session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous"))
     database.dispose()
     assert path.exists()
+    assert path.parent.stat().st_mode & 0o077 == 0
     assert (journal, synchronous) == (("wal", 1) if wal_is_safe() else ("truncate", 2))

@@ -103,7 +103,11 @@ class Compilation:
         if not all(file.exists() for file in self._files):
             command = [sys.executable, "-m", __name__, str(threads), spec.model_dump_json(exclude=set(LABELS))]
             quiet = subprocess.DEVNULL
-            self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=self._said)  # noqa: S603
+            # The compiler and the programs that it starts need no settings, some of which are passwords.
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("DESCENT_")}
+            self._process = subprocess.Popen(  # noqa: S603
+                command, stdin=quiet, stdout=quiet, stderr=self._said, env=environment
+            )
 
     def __enter__(self) -> Self:
         return self

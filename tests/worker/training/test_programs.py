@@ -118,6 +118,20 @@ def test_a_compilation_that_fails_leaves_a_run_that_trains_eagerly(
     assert heard.endings[0].result is Result.COMPLETED
 
 
+def test_a_compiler_inherits_no_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("DESCENT_DATABASE_PASSWORD", "secret")
+    seen = tmp_path / "environment"
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f"#!/bin/sh\nexport -p > '{seen}'\n")
+    compiler.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(compiler))
+    with programs.Compilation(JobSpec.model_validate(COMPILED | {"seeds": 1}), threads=1) as compilation:
+        assert compilation.wait(30)
+    assert "XDG_CACHE_HOME" in seen.read_text()
+    assert "DESCENT_" not in seen.read_text()
+
+
 @compiler
 def test_where_programs_have_no_place_a_run_trains_eagerly(
     train_runs: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
