@@ -81,7 +81,7 @@ class _Usage:
             threads.release()
 
     def charge(self, function: Callable[..., Any], seconds: float) -> None:
-        self.processor.take(seconds)
+        self.processor.charge(seconds)
         self._costs[function] = (self._costs.get(function, seconds) + seconds) / 2
 
     def _threads_for(self, function: Callable[..., Any]) -> asyncio.Semaphore:
@@ -247,7 +247,7 @@ class _Metered(Generic[T]):
                 result: T = stop.value
                 return result
             finally:
-                self._bucket.take(thread_time() - began)
+                self._bucket.charge(thread_time() - began)
             try:
                 resume, value = steps.send, (yield awaited)
             except BaseException as error:

@@ -13,21 +13,27 @@ class TokenBucket:
     rate: float
     """What comes back in a second, until the limit is reached."""
     left: float = field(init=False)
-    """Negative after more was taken than was left."""
+    """Negative after more was charged than was left."""
     updated_at: float = field(default_factory=monotonic)
 
     def __post_init__(self) -> None:
         self.left = self.limit
 
     def take(self, amount: float) -> bool:
-        """Take an amount, and return whether there was something left before."""
-        moment = monotonic()
-        self.left = min(self.limit, self.left + self.rate * (moment - self.updated_at))
-        self.updated_at = moment
-        was_left = self.left > 0
+        """Take an amount if so much is left, and return whether it was."""
+        self.charge(0.0)
+        if self.left < amount:
+            return False
         self.left -= amount
-        return was_left
+        return True
+
+    def charge(self, amount: float) -> None:
+        """Take an amount that is spent already."""
+        moment = monotonic()
+        self.left = min(self.limit, self.left + self.rate * (moment - self.updated_at)) - amount
+        self.updated_at = moment
 
     def seconds_to_wait(self) -> int:
-        """Return the whole seconds until something is left; 0 for now."""
-        return 0 if self.take(0.0) else ceil(max(1e-9, -self.left / self.rate))
+        """Return the whole seconds until nothing is owed; 0 for now."""
+        self.charge(0.0)
+        return ceil(max(0.0, -self.left / self.rate))

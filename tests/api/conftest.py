@@ -43,7 +43,11 @@ def lasting_api(
 ) -> Iterator[httpx2.Client]:
     """One API on SQLite for the whole session, for tests that do not mind what others stored."""
     settings = settings_in(
-        tmp_path_factory.mktemp("lasting"), sqlite_template, valkey, max_job_memory_bytes=64 * 1024**2
+        tmp_path_factory.mktemp("lasting"),
+        sqlite_template,
+        valkey,
+        max_job_memory_bytes=64 * 1024**2,
+        anonymous_a_minute=1_000_000,
     )
     with running_api(create_app(settings)) as url, http_client(url, timeout=30) as client:
         yield client

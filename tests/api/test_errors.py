@@ -8,6 +8,7 @@ import httpx2
 import pytest
 
 from api.app import create_app
+from api.auth.scopes import PUBLIC
 from api.pointers import body_pointer
 from models.answers import Problem
 from models.settings import Settings
@@ -218,7 +219,7 @@ def test_a_failure_of_ours_tells_nothing_but_its_id(
 ) -> None:
     app = create_app(settings_on_sqlite)
 
-    @app.get("/broken")
+    @app.get("/broken", dependencies=[PUBLIC])
     def broken() -> None:
         raise RuntimeError("secret of the house")
 

@@ -1,12 +1,16 @@
-"""Every route, with no key and with keys of every scope; nothing that is not named here is open."""
+"""Every route without a key and with keys of every scope, in every spelling of its path."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from typing import Any, NamedTuple
 
 import httpx2
 import pytest
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 
 from api.app import create_app
+from api.auth.scopes import PUBLIC, ScopedRoute, check_declarations, requires
 from models.access import Scope
 from models.settings import Settings
 from tests.servers import http_client, running_api
@@ -135,28 +139,127 @@ def test_pages_are_open_and_what_they_show_is_not(lasting_api: httpx2.Client) ->
     assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
 
 
-def test_a_route_that_somebody_adds_is_closed(settings_on_sqlite: Settings) -> None:
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_route_without_a_declared_scope_does_not_start(settings_on_sqlite: Settings, *, is_declared: bool) -> None:
     app = create_app(settings_on_sqlite)
+    router = APIRouter(route_class=ScopedRoute if is_declared else APIRoute)
+    dependencies = [requires(Scope.ADMIN)] if is_declared else []
 
-    @app.get("/v1/brand-new")
+    @router.get("/v1/brand-new", dependencies=dependencies)
     def brand_new() -> str:
-        return "everybody's secrets"
+        return "every owner's data"
 
-    with running_api(app) as url, http_client(url, key=None) as stranger, http_client(url) as admin:
-        assert stranger.get("/v1/brand-new").status_code == 401
-        assert admin.get("/v1/brand-new").status_code == 200
+    app.include_router(router)
+    if is_declared:
+        check_declarations(app)
+        with running_api(app) as url, http_client(url, key=None) as stranger, http_client(url) as admin:
+            assert stranger.get("/v1/brand-new").status_code == 401
+            assert admin.get("/v1/brand-new").status_code == 200
+    else:
+        with pytest.raises(TypeError, match="/v1/brand-new declares no scope"):
+            check_declarations(app)
 
 
-def test_openapi_says_what_is_open_and_how_to_open_the_rest(document: dict[str, Any]) -> None:
+def test_a_scoped_route_declares_exactly_one_scope(settings_on_sqlite: Settings) -> None:
+    def brand_new() -> str:
+        return ""
+
+    app = create_app(settings_on_sqlite)
+    for dependencies in ([], [requires(Scope.READ), requires(Scope.ADMIN)], [PUBLIC, requires(Scope.READ)]):
+        with pytest.raises(TypeError, match=r"declares [02] scopes"):
+            app.add_api_route("/v1/brand-new", brand_new, dependencies=dependencies)
+
+
+def test_openapi_names_the_scope_of_every_route(document: dict[str, Any], routes: list[Route]) -> None:
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
-    assert document["security"] == [{"key": []}]
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            if (method.upper(), path) in OPEN:
-                assert operation["security"] == []
-            else:
-                assert "security" not in operation
-                assert {"401", "403", "429"} <= set(operation["responses"]), f"{method} {path}"
+    for route in routes:
+        operation = document["paths"][route.template][route.method.lower()]
+        if route in OPEN:
+            assert "security" not in operation
+        else:
+            scopes = [scope for scope in Scope if operation["security"] == [{"key": [scope]}]]
+            assert len(scopes) == 1, route
+            assert expected(route, scopes[0])
+            assert {"401", "403", "429"} <= set(operation["responses"]), route
+
+
+REFUSED_ENDINGS = [
+    "%0A", "%0D", "%0D%0A", "%09", "%20", "%00", "%7F", "%C2%85", "%E2%80%A8", "/.", "/..", "/%2e", "/.%2E",
+    "%2F", "%5C", "%C0%8A", "%C0%AF", "%ED%A0%80", "%FF", "%", "%zz",
+]  # fmt: skip
+"""Endings of a path that two programs could read differently: control characters, dot segments, encoded slashes,
+overlong and broken UTF-8, broken escapes."""
+OTHER_SPELLINGS: list[Callable[[str], str]] = [
+    lambda path: path + "/",
+    lambda path: "/" + path,
+    lambda path: path.replace("/v1", "/V1", 1),
+    lambda path: path + ";x=1",
+    lambda path: path.replace("1", "%31", 1),
+    lambda path: "".join(f"%{ord(letter):02x}" if letter != "/" else letter for letter in path),
+]
+"""Of which some name the same route, and some none."""
+
+
+class PlainClient:
+    """Sends paths exactly as they are spelled, over one connection as long as the server keeps it."""
+
+    def __init__(self, url: str, key: str | None) -> None:
+        self._connection = HTTPConnection(httpx2.URL(url).host, httpx2.URL(url).port)
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def status(self, method: str, path: str) -> int:
+        self._connection.putrequest(method, path, skip_accept_encoding=True)
+        for name, value in self._headers.items():
+            self._connection.putheader(name, value)
+        self._connection.endheaders()
+        with self._connection.getresponse() as response:
+            response.read()
+            return response.status
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture(scope="module")
+def plain_clients(lasting_api: httpx2.Client) -> Iterator[dict[Scope | None, PlainClient]]:
+    """A client of each scope, and one without a key, that do not normalize paths."""
+    url = str(lasting_api.base_url)
+    clients: dict[Scope | None, PlainClient] = {None: PlainClient(url, None)}
+    for scope in Scope:
+        made = lasting_api.post("/v1/keys", json={"owner": "walker", "scope": scope}).json()
+        clients[scope] = PlainClient(url, made["key"])
+    yield clients
+    for client in clients.values():
+        client.close()
+
+
+def test_no_spelling_of_a_path_lets_a_key_of_another_scope_in(
+    plain_clients: dict[Scope | None, PlainClient], routes: list[Route]
+) -> None:
+    for route in routes:
+        for scope, client in plain_clients.items():
+            if route in OPEN or (scope is not None and expected(route, scope)):
+                continue
+            for ending in REFUSED_ENDINGS:
+                status = client.status(route.method, route.path + ending)
+                assert status == 400, f"{route} with {scope} and {ending}: {status}"
+            for spelling in OTHER_SPELLINGS:
+                status = client.status(route.method, spelling(route.path))
+                assert status in (401, 403, 404, 405), f"{route} with {scope} as {spelling(route.path)}: {status}"
+
+
+def test_a_newline_after_an_admin_path_makes_no_admin(
+    lasting_api: httpx2.Client, keys: dict[Scope, httpx2.Client]
+) -> None:
+    before = len(lasting_api.get("/v1/keys", params={"owner": "evil"}).json()["data"])
+    made = keys[Scope.SUBMIT].post("/v1/keys%0A", json={"owner": "evil", "scope": "admin"})
+    assert (made.status_code, made.json()["type"]) == (400, "urn:descent:problem:malformed_request")
+    assert len(lasting_api.get("/v1/keys", params={"owner": "evil"}).json()["data"]) == before
+
+
+@pytest.mark.parametrize("target", ["*", "http://127.0.0.1/v1/jobs", "//healthz/%0A"])
+def test_a_target_that_is_no_path_is_refused(plain_clients: dict[Scope | None, PlainClient], target: str) -> None:
+    assert plain_clients[Scope.ADMIN].status("GET", target) == 400
 
 
 def test_no_page_of_another_origin_is_let_in(lasting_api: httpx2.Client) -> None:
