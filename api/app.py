@@ -43,6 +43,7 @@ from api.routes import (
     streams,
     sweeps,
     test_evaluations,
+    usage,
     verdicts,
 )
 from api.run_owners import RunOwners
@@ -85,6 +86,7 @@ ROOMS = (
     events,
     keys,
     operations,
+    usage,
     housekeeping,
 )
 

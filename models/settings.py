@@ -79,7 +79,8 @@ class Settings(BaseSettings):
     max_owner_streams: int = Field(50, gt=0)
     """Streams that one API process follows for one owner at once."""
     max_stored_bytes: int = Field(20 * 1024**3, gt=0)
-    """Bytes of all uploads of one owner."""
+    """Bytes in storage of one owner's data sets, artifacts and checkpoints, with what unfinished runs are expected to
+    add."""
 
     max_connections: int = Field(2_000, gt=0)
     """Connections that one API process holds at once; whoever comes then gets 503."""
