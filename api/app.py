@@ -44,6 +44,7 @@ from api.routes import (
     streams,
     sweeps,
     test_evaluations,
+    usage,
     verdicts,
 )
 from api.run_owners import RunOwners
@@ -87,6 +88,7 @@ ROUTERS = (
     events,
     keys,
     operations,
+    usage,
     housekeeping,
 )
 

@@ -88,8 +88,8 @@ RATE_LIMITED = ProblemKind(
 OVER_QUOTA = ProblemKind(
     429,
     "over_quota",
-    "You have as much as you may",
-    "then more than 20,000 of your runs would wait: nothing was queued",
+    "Quota exceeded",
+    "an owner may have at most 20,000 queued runs: nothing was queued",
 )
 INTERNAL = ProblemKind(500, "internal_error", "The service failed", "the log has more under this request_id")
 DISK_FULL = ProblemKind(507, "disk_full", "There is no room to store it", "the disk of the service is full")

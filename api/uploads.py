@@ -1,8 +1,8 @@
 """An upload's way from the wire into storage: received, read by a process of its own, kept under its content's name."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
@@ -17,7 +17,8 @@ from api.auth.audit import record
 from api.dependencies import Service
 from api.errors import DISK_FULL, NAME_TAKEN, UNREADABLE, Refusal
 from api.parsing import Limits, Options, Parsed, Refused, parse_in_child
-from api.quotas.limits import demand_room_in_storage
+from api.quotas.limits import check_storage_quota, over_quota
+from models import shares
 from models.answers import ProblemError
 from models.settings import Settings
 from models.spec.job import digest
@@ -35,7 +36,8 @@ class Upload:
     sha256: str
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings, stored_bytes: int | None) -> Limits:
+    """Return the limits of the parser; `stored_bytes` is the rest of the owner's quota, None without one."""
     return Limits(
         memory_bytes=settings.parser_memory_bytes,
         cpu_seconds=settings.parser_cpu_seconds,
@@ -47,6 +49,7 @@ def limits(settings: Settings) -> Limits:
         line_bytes=settings.max_line_bytes,
         image_pixels=settings.max_image_pixels,
         classes=settings.max_dataset_classes,
+        stored_bytes=stored_bytes,
     )
 
 
@@ -114,19 +117,26 @@ def demand_free(session: Session, owner: str, name: str) -> None:
         raise Refusal(NAME_TAKEN, f'"{name}" is {other} already: take another name, or delete that one')
 
 
-async def read(service: Service, upload: Upload, options: Options) -> Parsed:
+async def read(service: Service, upload: Upload, options: Options, stored_bytes: int | None) -> Parsed:
     """Have a process of its own make the canonical form of an upload, beside it.
 
+    Args:
+        service: the service that the upload came to.
+        upload: the bytes as they were sent.
+        options: what the uploader says about them.
+        stored_bytes: the rest of the owner's storage quota; None without one.
+
     Raises:
-        Refusal: if it is no data set, or asks for too much.
+        Refusal: if it is no data set, asks for too much, or exceeds the quota.
 
     """
+    allowed = limits(service.settings, stored_bytes)
     async with service.parsers:
         try:
-            return await run_in_threadpool(
-                parse_in_child, upload.path, _made(upload), options, limits(service.settings)
-            )
+            return await run_in_threadpool(parse_in_child, upload.path, _made(upload), options, allowed)
         except Refused as refused:
+            if refused.code == "over_quota":
+                raise over_quota(refused.detail) from None
             error = ProblemError(pointer="", code=refused.code, detail=refused.detail)
             raise Refusal(UNREADABLE, refused.detail, [error]) from None
 
@@ -141,39 +151,69 @@ def keep(service: Service, name: str, upload: Upload, options: Options, parsed: 
     """Put the files into storage, then the row that names them into the database.
 
     Raises:
-        Refusal: if another data set has the name.
+        Refusal: if another data set has the name, or the owner's quota is too small. No file stays in storage then.
 
     """
     owner, read_as = service.principal.owner, {"image_size": options.image_size}
-    dataset_id = f"dataset_{digest([owner, upload.sha256, parsed.description.format, read_as])[:32]}"
-    for file in parsed.description.sizes:
-        service.storage.put(key(dataset_id, file), _made(upload) / file)
+    description = parsed.description
+    dataset_id = f"dataset_{digest([owner, upload.sha256, description.format, read_as])[:32]}"
     dataset = Dataset(
         id=dataset_id,
         owner=owner,
         name=name or dataset_id,
-        format=parsed.description.format,
-        known=parsed.description.known,
+        format=description.format,
+        known=description.known,
         sha256=upload.sha256,
         options=read_as,
         size=upload.size,
-        rows=parsed.description.rows,
-        description=parsed.description.model_dump(mode="json"),
+        stored_bytes=sum(description.sizes.values()),
+        rows=description.rows,
+        description=description.model_dump(mode="json"),
         preview=parsed.preview.model_dump(mode="json"),
         created_at=now(),
     )
+    files = {key(dataset_id, file): _made(upload) / file for file in description.sizes}
+    with service.database.read() as session:
+        check_storage_quota(session, service.principal, service.settings, dataset.stored_bytes)
     try:
-        with service.database.write() as session:
-            demand_room_in_storage(session, service.principal, service.settings, upload.size)
+        _put(service, files)
+        with _locked(service, owner) as session:
+            check_storage_quota(session, service.principal, service.settings, dataset.stored_bytes)
             session.add(dataset)
             record(session, service.principal, "uploaded", dataset, name=dataset.name, size=upload.size)
-    except IntegrityError:
-        # Somebody was faster: with the same bytes, or with the same name.
+            # A request with the same bytes may have been refused meanwhile, and have removed the files.
+            _put(service, {file: path for file, path in files.items() if service.storage.find(file) is None})
+    except (IntegrityError, Refusal, OSError):
+        equal = remove_unless_named(service, owner, dataset_id, list(files))
+        if equal is not None:
+            return equal
         with service.database.read() as session:
-            equal = session.get(Dataset, dataset_id)
-            if equal is not None:
-                return equal
-            service.storage.delete([key(dataset_id, file) for file in parsed.description.sizes])
             demand_free(session, owner, name)
         raise
     return dataset
+
+
+def _put(service: Service, files: Mapping[str, Path]) -> None:
+    for storage_key, path in files.items():
+        service.storage.put(storage_key, path)
+
+
+def remove_unless_named(service: Service, owner: str, dataset_id: str, keys: Sequence[str]) -> Dataset | None:
+    """Remove the files of a data set that has no row, or return the one that another upload of the same bytes stored.
+
+    No such upload stores its row between the look-up and the removal: both hold the owner's lock.
+    """
+    with _locked(service, owner) as session:
+        equal = session.get(Dataset, dataset_id)
+        if equal is None:
+            service.forget_files(keys)
+    return equal
+
+
+@contextmanager
+def _locked(service: Service, owner: str) -> Iterator[Session]:
+    """Begin a transaction that keeps every other upload of an owner out until it ends."""
+    with service.database.write() as session:
+        shares.enrol(session, owner)
+        shares.hold(session, owner)
+        yield session

@@ -24,7 +24,7 @@ from descent.recording import Recording
 from descent.sweeping import Sweeping
 from descent.transport import Transport
 from descent.uploading import Uploading
-from models.answers import ComponentChoice, Experiment, Health, Job, PlannedJob, Queue, Readiness, Run, Worker
+from models.answers import ComponentChoice, Experiment, Health, Job, PlannedJob, Queue, Readiness, Run, Usage, Worker
 from models.claims import Claim, Judgement
 from models.lab_plans import LabPlan, LabSummary
 
@@ -262,6 +262,17 @@ class Client(Sweeping, Uploading, Recording, Measuring, Keeping, Access):
 
     def queue(self) -> Queue:
         return self._ask(Queue, "GET", "/v1/queue")
+
+    def usage(self, owner: str | None = None) -> Usage:
+        """Return what the key's owner uses of the quotas; admins may name another owner.
+
+        Example:
+            >>> usage = client.usage()
+            >>> usage.stored_bytes.total + usage.expected_bytes <= usage.max_stored_bytes
+            True
+
+        """
+        return self._ask(Usage, "GET", "/v1/usage", given(owner=owner))
 
     def workers(self) -> list[Worker]:
         return self._all(Worker, "/v1/workers")

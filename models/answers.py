@@ -156,6 +156,8 @@ class PlannedJob(Answer):
     batch_rows: int
     parameters: int
     memory_bytes: int
+    stored_bytes: int
+    """Bytes that all its runs together are expected to leave in storage."""
     dataset: ReadDataset | None = None
     """Of an uploaded data set."""
     warnings: list[str]
@@ -405,6 +407,8 @@ class DatasetSummary(Answer):
     rows: int
     size: int
     """Bytes that were uploaded."""
+    stored_bytes: int
+    """Bytes that it takes in storage; they count towards the owner's quota."""
     sha256: str
     """Of the upload."""
     created_at: datetime
@@ -464,6 +468,31 @@ class Queue(Answer):
     running: int
     oldest_waiting_seconds: float | None
     warnings: list[str]
+
+
+class StoredBytes(Answer):
+    """Bytes in storage, by kind of file."""
+
+    datasets: int
+    artifacts: int
+    checkpoints: int
+    total: int
+
+
+class Usage(Answer):
+    """What an owner uses, and how much of it the quotas allow; null stands for a quota that does not bind."""
+
+    owner: str
+    stored_bytes: StoredBytes
+    expected_bytes: int
+    """Bytes that the unfinished runs are expected to add until all of them have ended."""
+    max_stored_bytes: int | None
+    """Of the stored and the expected bytes together."""
+    queued_runs: int
+    max_queued_runs: int | None
+    running_runs: int
+    max_running_runs: int
+    """Other runs of the owner wait meanwhile; this one binds admins, too."""
 
 
 class Worker(Answer):

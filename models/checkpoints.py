@@ -51,6 +51,7 @@ def point(
         return [file.storage_key]
     made = Checkpoint(
         id=new_id("checkpoint"),
+        owner=session.scalars(select(Run.owner).where(Run.id == rows[0][1])).one(),
         step=step,
         size=file.size,
         sha256=file.sha256,

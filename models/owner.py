@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from models import checkpoints, shares
 from models.spec.job import LONG_STEPS, Budget, JobSpec
 from models.spec.plan import Plan, PlanError, plan
+from models.spec.run_files import run_bytes
 from models.spec.schedules import Constant
 from models.status import RunStatus, StatusReason
 from models.tables import Analysis, Artifact, CheckpointRow, Job, Run, TestLook, new_id, now
@@ -53,6 +54,7 @@ def submit(
     # Born in the same millisecond: sorted, so that they wait in the order of their seeds.
     ids = sorted(new_id("run") for _ in spec.runs)
     chained = spec.evaluation.one_after_another
+    expected_bytes = run_bytes(spec, plan)
     job.runs = [
         Run(
             id=ids[position],
@@ -71,6 +73,7 @@ def submit(
             queued_at=moment,
             step=0,
             total_steps=plan.steps,
+            expected_bytes=expected_bytes,
         )
         for position, (seed, member) in enumerate(spec.runs)
     ]
@@ -256,7 +259,7 @@ def extend(session: Session, job: Job, spec: JobSpec, counted: Plan) -> None:
     session.execute(
         update(Run)
         .where(Run.job_id == job.id)
-        .values(cohort_key=spec.cohort_key, total_steps=counted.steps)
+        .values(cohort_key=spec.cohort_key, total_steps=counted.steps, expected_bytes=run_bytes(spec, counted))
         .execution_options(synchronize_session=False)
     )
     session.execute(delete(Analysis).where(Analysis.run_id.in_(spent)))

@@ -91,7 +91,8 @@ class Settings(BaseSettings):
     max_owner_uploads: int = Field(2, gt=0)
     """Uploads of one owner that one API process receives and reads at once."""
     max_stored_bytes: int = Field(20 * 1024**3, gt=0)
-    """Bytes of all uploads of one owner."""
+    """Bytes in storage of one owner's data sets, artifacts and checkpoints, with what unfinished runs are expected to
+    add."""
 
     max_connections: int = Field(4_000, gt=0)
     """Connections that one API process holds at once. For a new one, the connection is closed that waits the longest

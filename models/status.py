@@ -67,6 +67,7 @@ class StatusReason(StrEnum):
 
 
 TERMINAL = frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED})
+UNFINISHED = frozenset(RunStatus) - TERMINAL
 LIVE = frozenset({RunStatus.RUNNING, RunStatus.PAUSING, RunStatus.CANCELLING})
 
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {

@@ -16,8 +16,10 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    select,
     text,
 )
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from models.ownership import OfRun, Owned
@@ -139,6 +141,7 @@ class Dataset(Owned, Table):
         Index("datasets_by_age", "created_at", "id"),
         Index("datasets_by_hash", "sha256"),
         Index("datasets_by_known", "known"),
+        Index("datasets_by_owner", "owner", "stored_bytes"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -153,6 +156,8 @@ class Dataset(Owned, Table):
     """How it was parsed."""
     size: Mapped[int] = mapped_column(BigInteger)
     """Bytes of the upload."""
+    stored_bytes: Mapped[int] = mapped_column(BigInteger)
+    """Bytes of its files in storage; they count towards the owner's quota."""
     rows: Mapped[int]
     description: Mapped[dict[str, Any]] = mapped_column(deferred=True)
     """See `models.stored.Description`."""
@@ -237,6 +242,8 @@ class Run(Owned, Table):
     finished_at: Mapped[datetime | None]
     step: Mapped[int] = mapped_column(default=0)
     total_steps: Mapped[int]
+    expected_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    """Estimate of what the run leaves in storage once it has ended; see `models.spec.run_files`."""
     train_seconds: Mapped[float | None]
     summary: Mapped[dict[str, Any] | None]
     """Per metric: last, best, best_step."""
@@ -259,11 +266,14 @@ class Cohort(Table):
     """Device, threads, versions, eager or compiled: what the bits depend on."""
 
 
-class Checkpoint(Table):
+class Checkpoint(Owned, Table):
     """A file with all that some runs of a cohort need to go on after a step; each has a row in its tensors."""
 
     __tablename__ = "checkpoints"
-    __table_args__ = (Index("checkpoints_by_age", "created_at", "id"),)
+    __table_args__ = (
+        Index("checkpoints_by_age", "created_at", "id"),
+        Index("checkpoints_by_owner", "owner", "size"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     step: Mapped[int]
@@ -307,13 +317,23 @@ class Snapshot(OfRun, Table):
     content: Mapped[dict[str, Any]]
 
 
-class Artifact(OfRun, Table):
+def _owner_of_run(context: DefaultExecutionContext) -> str:
+    assert context.current_parameters is not None
+    run_id = context.current_parameters["run_id"]
+    owner: str = context.connection.scalars(select(Run.owner).where(Run.id == run_id)).one()
+    return owner
+
+
+class Artifact(Owned, Table):
     """A file to download; its bytes lie in storage under `storage_key`."""
 
     __tablename__ = "artifacts"
-    __table_args__ = (Index("artifacts_by_run", "run_id"),)
+    __table_args__ = (Index("artifacts_by_run", "run_id"), Index("artifacts_by_owner", "owner", "size"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    owner: Mapped[str] = mapped_column(String(64), default=_owner_of_run)
+    """The owner of the run. Stored here too, so that the bytes of an owner are summed from an index alone."""
     name: Mapped[str] = mapped_column(String(200))
     media_type: Mapped[str] = mapped_column(String(100))
     size: Mapped[int]

@@ -30,6 +30,8 @@ class Limits:
     """Of one image."""
     classes: int = 1_000
     """And categories of a column."""
+    stored_bytes: int | None = None
+    """Of the files that are kept in storage, together: the rest of the owner's quota. None: no quota."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Refused(Exception):
 
     `code` is one of empty, too_large, too_slow, bomb, unreadable, unknown_format, wrong_format, unsafe_archive; of text
     and tables not_utf8, nul, line_too_long, ragged, column_names, column_type, formula, not_finite; of arrays and grids
-    pickled, array_type, shape, members, lengths, labels.
+    pickled, array_type, shape, members, lengths, labels. over_quota says that the owner's quota is too small, not that
+    the file is wrong.
     """
 
     def __init__(self, code: str, detail: str) -> None:

@@ -1,6 +1,5 @@
-"""What one owner may have at once: runs in the queue, bytes of uploads. Admins may have all there is."""
+"""What one owner may have at once: queued runs and bytes in storage. Admins have no such quotas."""
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.auth.principals import Principal
@@ -8,42 +7,71 @@ from api.errors import OVER_QUOTA, Refusal
 from models import shares
 from models.settings import Settings
 from models.status import RunStatus
-from models.tables import Dataset
+from models.storage_usage import storage_usage
 
-QUEUE_RETRY_SECONDS = 60
+QUOTA_RETRY_SECONDS = 60
 
 
-def demand_room_in_queue(session: Session, principal: Principal, settings: Settings) -> None:
-    """Let pass what the session has queued for an owner.
+def check_run_quotas(session: Session, principal: Principal, settings: Settings) -> None:
+    """Check what the session has queued for an owner; where it is refused, the session must be rolled back.
 
     Raises:
-        Refusal: if more runs of theirs wait now than may; nothing of the session is to be kept then.
+        Refusal: if more of the owner's runs wait than may, or if the files that their unfinished runs are expected to
+            leave would exceed the storage quota.
 
     """
     if principal.is_admin:
         return
     session.flush()
-    most = settings.max_queued_runs
-    # Held, so that of two requests at once the second counts what the first has queued.
+    # Locked, so that of two requests at once the second counts what the first has queued.
     shares.hold(session, principal.owner)
+    most = settings.max_queued_runs
     if shares.count_runs(session, principal.owner, frozenset({RunStatus.QUEUED}), most=most + 1) > most:
-        detail = f"then more than {most:,} of your runs would wait: nothing was queued. Let some be trained first"
-        raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(QUEUE_RETRY_SECONDS)})
+        raise over_quota(
+            f"an owner may have at most {most:,} queued runs: nothing was queued. Wait until some have been trained"
+        )
+    usage = storage_usage(session, principal.owner)
+    if usage.total > settings.max_stored_bytes:
+        raise over_quota(
+            f"your files take {usage.stored:,} bytes in storage, and your unfinished runs with these are expected to "
+            f"add {usage.expected:,}, which is more than the quota of {settings.max_stored_bytes:,}: nothing was "
+            "queued. Delete jobs or data sets first"
+        )
 
 
-def demand_room_in_storage(session: Session, principal: Principal, settings: Settings, size: int) -> None:
-    """Let an upload of so many bytes pass.
+def storage_left(session: Session, principal: Principal, settings: Settings) -> int | None:
+    """Return the bytes that an owner may still upload, or None for admins, who have no storage quota.
 
     Raises:
-        Refusal: if the owner's uploads would take more bytes than they may.
+        Refusal: if there are none left.
 
     """
     if principal.is_admin:
-        return
-    shares.enrol(session, principal.owner)
-    shares.hold(session, principal.owner)
-    mine = select(func.coalesce(func.sum(Dataset.size), 0)).where(Dataset.owner == principal.owner)
-    taken, most = session.scalars(mine).one(), settings.max_stored_bytes
-    if taken + size > most:
-        detail = f"your uploads take {taken:,} bytes, and with these {size:,} more than {most:,}: delete some first"
-        raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(QUEUE_RETRY_SECONDS)})
+        return None
+    left = settings.max_stored_bytes - storage_usage(session, principal.owner).total
+    if left <= 0:
+        raise over_quota(
+            f"your files, with those that your unfinished runs are expected to leave, fill the storage quota of "
+            f"{settings.max_stored_bytes:,} bytes: delete jobs or data sets first"
+        )
+    return left
+
+
+def check_storage_quota(session: Session, principal: Principal, settings: Settings, size: int) -> None:
+    """Check that an owner may store so many more bytes.
+
+    Raises:
+        Refusal: if they may not.
+
+    """
+    left = storage_left(session, principal, settings)
+    if left is not None and size > left:
+        raise over_quota(
+            f"this takes {size:,} bytes in storage, and {left:,} are left of your quota of "
+            f"{settings.max_stored_bytes:,}: delete jobs or data sets first"
+        )
+
+
+def over_quota(detail: str) -> Refusal:
+    """Return the refusal of a request that exceeds a quota."""
+    return Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(QUOTA_RETRY_SECONDS)})

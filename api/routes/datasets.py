@@ -25,7 +25,7 @@ from api.errors import (
 )
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.parsing import Options
-from api.quotas.limits import demand_room_in_storage
+from api.quotas.limits import storage_left
 from models import answers
 from models.stored import Description, Preview
 from models.tables import Dataset, Job
@@ -85,9 +85,9 @@ async def upload_dataset(
         upload = await uploads.receive(request.stream(), folder / "upload")
         if not upload.size:
             raise invalid("", "empty", "the body is empty: send the file itself")
-        equal = await run_in_threadpool(_equal_with_room, service, upload, options, name)
+        equal, stored_bytes = await run_in_threadpool(_equal_or_left, service, upload, options, name)
         if equal is None:
-            parsed = await uploads.read(service, upload, options)
+            parsed = await uploads.read(service, upload, options, stored_bytes)
             dataset = await run_in_threadpool(uploads.keep, service, name, upload, options, parsed)
             equal = _answer(dataset, parsed.description)
         else:
@@ -96,16 +96,22 @@ async def upload_dataset(
     return equal
 
 
-def _equal_with_room(service: Service, upload: uploads.Upload, options: Options, name: str) -> answers.Dataset | None:
-    """What was uploaded before; if nothing was, there is room for it, and nothing else has its name."""
-    with service.database.write() as session:
+def _equal_or_left(
+    service: Service, upload: uploads.Upload, options: Options, name: str
+) -> tuple[answers.Dataset | None, int | None]:
+    """Return the data set that was made of the same bytes before, if there is one, and the rest of the owner's quota.
+
+    Raises:
+        Refusal: if there is none, and the name is taken or the quota is full.
+
+    """
+    with service.database.read() as session:
         equal = uploads.find_equal(session, service.principal.owner, upload, options)
         if equal is not None:
-            return _answer(equal)
+            return _answer(equal), None
         if name:
             uploads.demand_free(session, service.principal.owner, name)
-        demand_room_in_storage(session, service.principal, service.settings, upload.size)
-        return None
+        return None, storage_left(session, service.principal, service.settings)
 
 
 def _answer(dataset: Dataset, description: Description | None = None) -> answers.Dataset:
@@ -184,4 +190,4 @@ def delete_dataset(dataset_id: str, service: SubmitService) -> None:
         files = list(Description.model_validate(dataset.description).sizes)
         session.delete(dataset)
         record(session, service.principal, "deleted", dataset, name=dataset.name)
-    service.forget_files([uploads.key(dataset.id, file) for file in files])
+    uploads.remove_unless_named(service, dataset.owner, dataset.id, [uploads.key(dataset.id, file) for file in files])

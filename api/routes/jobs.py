@@ -27,11 +27,12 @@ from api.job_answers import device_warnings, job_answers, live_devices, run_answ
 from api.moments import Moment
 from api.pages import PageAfter, PageLimit, PageSort, listed, single_page
 from api.planning import Catalogue, checked_plan
-from api.quotas.limits import demand_room_in_queue
+from api.quotas.limits import check_run_quotas
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, owner
 from models.spec.component import SpecModel
 from models.spec.job import Budget, JobSpec, Name, Priority, Tag
+from models.spec.run_files import run_bytes
 from models.status import LIVE, PRECEDENCE, TERMINAL, RunStatus
 from models.tables import Job, Run
 
@@ -105,7 +106,7 @@ def submit(
             return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
         settled.hold(session)
         job = owner.submit(session, service.principal.owner, spec, counted, dataset_id=settled.dataset_id)
-        demand_room_in_queue(session, service.principal, service.settings)
+        check_run_quotas(session, service.principal, service.settings)
         record(session, service.principal, "submitted", job, spec_hash=job.spec_hash)
         session.flush()
         return Effect(job_answers(session, service.settings, [job])[0], f"/v1/jobs/{job.id}")
@@ -144,6 +145,7 @@ def validate(spec: JobSpec, service: ReadService) -> answers.PlannedJob:
         batch_rows=counted.batch_rows,
         parameters=counted.parameters,
         memory_bytes=counted.memory_bytes,
+        stored_bytes=len(spec.runs) * run_bytes(spec, counted),
         dataset=settled.answer(),
         warnings=[*settled.warnings(), *warnings],
     )
@@ -269,7 +271,7 @@ def _extend(session: Session, service: Service, job: Job, budget: Budget) -> Non
     else:
         longer = owner.extended(spec, budget)
         owner.extend(session, job, longer, checked_plan(longer, service.settings))
-        demand_room_in_queue(session, service.principal, service.settings)
+        check_run_quotas(session, service.principal, service.settings)
     record(session, service.principal, "extended", job, before=before, budget=budget.model_dump(mode="json"))
 
 
@@ -326,7 +328,7 @@ def _act(
         job = find_job(session, job_id)
         act(session, job_id)
         if queues:
-            demand_room_in_queue(session, service.principal, service.settings)
+            check_run_quotas(session, service.principal, service.settings)
         record(session, service.principal, action, job)
         answer = job_answers(session, service.settings, [job])[0]
     if queues:

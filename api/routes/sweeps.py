@@ -17,7 +17,7 @@ from api.http.limits import JsonRoute
 from api.job_answers import job_answers
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.planning import Catalogue, Planned, checked_plan
-from api.quotas.limits import demand_room_in_queue
+from api.quotas.limits import check_run_quotas
 from api.responses import Effect, IdempotencyKey, answer_once
 from models import answers, owner
 from models.owner import IllegalAction, legal_actions
@@ -107,7 +107,7 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
         )
         record(session, principal, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
     record(session, principal, "submitted", stored, jobs=len(planned))
-    demand_room_in_queue(session, principal, service.settings)
+    check_run_quotas(session, principal, service.settings)
     return stored
 
 
@@ -192,7 +192,7 @@ def pause_sweep(sweep_id: str, service: SubmitService) -> answers.Sweep:
 def resume_sweep(sweep_id: str, service: SubmitService) -> answers.Sweep:
     """Let every paused job of it go on from where it was saved."""
     paused = {RunStatus.PAUSING, RunStatus.PAUSED}
-    answer = _all_of(service, sweep_id, owner.resume, "resumed", paused, "no job of this sweep is paused")
+    answer = _all_of(service, sweep_id, owner.resume, "resumed", paused, "no job of this sweep is paused", queues=True)
     service.relay.nudge()
     return answer
 
@@ -204,11 +204,13 @@ def _all_of(
     action: str,
     standing: Collection[RunStatus],
     otherwise: str,
+    *,
+    queues: bool = False,
 ) -> answers.Sweep:
-    """Do the same to every job of a sweep that has a run of one of these statuses.
+    """Do the same to every job of a sweep that has a run of one of these statuses; `queues` says that it queues runs.
 
     Raises:
-        Refusal: if there is no such sweep.
+        Refusal: if there is no such sweep, or more would be queued than the owner's quotas allow.
         IllegalAction: if it has no such job; `otherwise` says so.
 
     """
@@ -226,7 +228,8 @@ def _all_of(
             act(session, job.id)
             record(session, service.principal, action, job, sweep_id=sweep_id)
         record(session, service.principal, action, sweep, jobs=len(concerned))
-        demand_room_in_queue(session, service.principal, service.settings)
+        if queues:
+            check_run_quotas(session, service.principal, service.settings)
         return _sweep_answer(session, service, sweep)
 
 

@@ -23,7 +23,7 @@ from descent.comparison import Comparison, Question, as_parameters
 from descent.local.state import key_of, running_url
 from descent.naming import PAGE_SIZE, Spec, as_body, as_header, given, id_of
 from descent.pacing import Pace, still
-from models.answers import ComponentChoice, Experiment, Health, Job, PlannedJob, Queue, Readiness, Run, Worker
+from models.answers import ComponentChoice, Experiment, Health, Job, PlannedJob, Queue, Readiness, Run, Usage, Worker
 from models.claims import Claim, Judgement
 from models.lab_plans import LabPlan, LabSummary
 
@@ -263,6 +263,17 @@ class AsyncClient(Sweeping, Uploading, Recording, Measuring, Keeping, Access):
 
     async def queue(self) -> Queue:
         return await self._ask(Queue, "GET", "/v1/queue")
+
+    async def usage(self, owner: str | None = None) -> Usage:
+        """Return what the key's owner uses of the quotas; admins may name another owner.
+
+        Example:
+            >>> usage = await client.usage()
+            >>> usage.stored_bytes.total + usage.expected_bytes <= usage.max_stored_bytes
+            True
+
+        """
+        return await self._ask(Usage, "GET", "/v1/usage", given(owner=owner))
 
     async def workers(self) -> list[Worker]:
         return await self._all(Worker, "/v1/workers")

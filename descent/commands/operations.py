@@ -4,6 +4,7 @@ from itertools import islice
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +12,7 @@ from descent.checkup import Finding, findings
 from descent.commands.jobs import client
 from descent.console import Json, out, print_json
 
+_WIDEST_OWNER = 40
 _MARKS = {"well": ("✓", "green"), "notice": ("!", "yellow"), "broken": ("✗", "red")}
 
 
@@ -26,6 +28,36 @@ def queue(as_json: Json = False) -> None:
     out.print(f"Waiting: {waiting}{oldest}. In training: {found.running:,}.", highlight=False)
     for warning in found.warnings:
         out.print(warning, style="yellow", markup=False, highlight=False)
+
+
+def usage(
+    owner: Annotated[str | None, typer.Option(help="Another owner: for admins.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the storage and the runs of an owner against the quotas."""
+    with client() as service:
+        used = service.usage(owner)
+    if as_json:
+        print_json(used)
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(used.owner, overflow="ellipsis", no_wrap=True, max_width=_WIDEST_OWNER)
+    table.add_column("used", justify="right")
+    table.add_column("limit", justify="right")
+    stored = used.stored_bytes
+    for name, size in (
+        ("data sets", stored.datasets),
+        ("artifacts", stored.artifacts),
+        ("checkpoints", stored.checkpoints),
+        ("expected of unfinished runs", used.expected_bytes),
+    ):
+        table.add_row(name, decimal(size), "")
+    limit = "none" if used.max_stored_bytes is None else decimal(used.max_stored_bytes)
+    table.add_row("storage", decimal(stored.total + used.expected_bytes), limit, style="bold")
+    limit = "none" if used.max_queued_runs is None else f"{used.max_queued_runs:,}"
+    table.add_row("queued runs", f"{used.queued_runs:,}", limit, style="bold")
+    table.add_row("running runs", f"{used.running_runs:,}", f"{used.max_running_runs:,}", style="bold")
+    out.print(table)
 
 
 def workers(as_json: Json = False) -> None:

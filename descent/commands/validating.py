@@ -36,6 +36,7 @@ def validate(
         ("seals", f"{planned.test_rows:,} rows"),
         ("parameters", f"{planned.parameters:,}"),
         ("memory", f"{decimal(planned.memory_bytes)} a run"),
+        ("storage", f"{decimal(planned.stored_bytes)} for all runs"),
         ("spec hash", planned.spec_hash[:12]),
     ):
         work.add_row(Text(name, style="dim"), Text(value))

@@ -207,13 +207,14 @@ def matrices(spec: JobSpec) -> int:
     Themselves, as they were before the last update, their gradient, and two to reckon in; then what the optimizer and
     the regularizers remember.
     """
-    return 5 + _of_optimizer(spec.optimizer) + _of_regularizers(spec.regularizers)
+    return 5 + optimizer_matrices(spec.optimizer) + _of_regularizers(spec.regularizers)
 
 
-def _of_optimizer(optimizer: Optimizer) -> int:
+def optimizer_matrices(optimizer: Optimizer) -> int:
+    """Return the number of parameter-sized buffers in an optimizer's state."""
     match optimizer:
         case SAM():
-            return 1 + _of_optimizer(optimizer.base)
+            return 1 + optimizer_matrices(optimizer.base)
         case GradientDescent() | SGD():
             return 0
         case Momentum() | Nesterov() | Adagrad():

@@ -100,10 +100,10 @@ class FakeRun:
         if to_redis:
             self.send([(self.claimed.id, cursor, payload)], status)
 
-    def checkpoint(self, step: int) -> None:
+    def checkpoint(self, step: int, size: int = 9) -> None:
         """Be saved after a step, with all that was reported by then, as a worker does: SQL has every point before."""
         self.save()
-        file = CheckpointFile(f"checkpoints/{self.cohort_id}/{step}.safetensors", 9, "0" * 64)
+        file = CheckpointFile(f"checkpoints/{self.cohort_id}/{step}.safetensors", size, "0" * 64)
         with self.database.write() as session:
             checkpoints.point(session, self.cohort_id, step, file, [self.claimed.id], 2)
 

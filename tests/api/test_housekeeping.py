@@ -19,6 +19,7 @@ from models.database import Database
 from models.settings import Settings
 from models.status import RunStatus
 from models.storage import Storage, StoredFile
+from models.storage_usage import StorageUsage, storage_usage
 from models.tables import Artifact, Checkpoint, CheckpointRow, Dataset, MetricSegment, Run, Snapshot, new_id, now
 from tests.models.outages import eventually
 from tests.models.transactions import claim, commit, submit, the_run
@@ -106,6 +107,16 @@ def test_what_an_ended_run_left_is_kept_for_as_long_as_the_settings_say(
     assert (again.checkpoints.count, again.histories.count, again.artifacts.count) == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("days_ago", "artifacts", "saved"), [(1, 100, 100), (8, 100, 0), (61, 0, 0)])
+def test_what_is_removed_no_longer_counts_towards_the_quota(
+    database: Database, storage: Storage, keeper: Housekeeper, days_ago: float, artifacts: int, saved: int
+) -> None:
+    ended(database, storage, days_ago)
+    keeper.tidy(rehearses=False)
+    with database.read() as session:
+        assert storage_usage(session, "admin") == StorageUsage(0, artifacts, saved, expected=0)
+
+
 def test_a_checkpoint_that_a_run_under_way_shares_with_one_long_ended_stays(
     database: Database, storage: Storage, keeper: Housekeeper
 ) -> None:
@@ -137,6 +148,7 @@ def test_old_files_that_nothing_names_go_and_young_ones_stay(
             "sha256": "0" * 64,
             "options": {},
             "size": 5,
+            "stored_bytes": 5,
         }
         session.add(Dataset(id="dataset_1", owner="ada", rows=1, description={}, preview={}, created_at=now(), **facts))
     storage.write("datasets/dataset_1/rows.npy", b"12345")
@@ -264,7 +276,7 @@ def test_a_file_that_is_named_while_orphans_are_looked_for_is_none(
                 named.append(True)
                 with database.write() as session:
                     facts = {"id": "checkpoint_slow", "step": 5, "size": 1, "sha256": "0" * 64, "created_at": now()}
-                    session.add(Checkpoint(storage_key=key, **facts))
+                    session.add(Checkpoint(owner="ada", storage_key=key, **facts))
 
     named: list[bool] = []
     storage = Slow(str(tmp_path / "storage"))

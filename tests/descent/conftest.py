@@ -129,6 +129,7 @@ def make_dataset(dataset_id: str = "dataset_1", **changes: Any) -> dict[str, Any
         "known": None,
         "rows": 891,
         "size": 60_302,
+        "stored_bytes": 85_664,
         "sha256": "0123456789abcdef",
         "created_at": "2026-01-02T03:04:05Z",
         "layout": "table",

@@ -18,6 +18,7 @@ from models import lifecycle
 from models.database import Database
 from models.settings import settings
 from models.spec.job import JobSpec
+from models.storage_usage import StorageUsage, storage_usage
 from models.tables import Dataset, Job, Run, Snapshot, Table
 from tests.models.transactions import submit
 from tests.servers import drop_postgresql_database, postgresql_url
@@ -125,6 +126,45 @@ def test_what_was_there_before_there_were_owners_is_the_admins_and_stays(url: st
     command.downgrade(alembic, "0005")
     with database.read() as session:
         assert session.execute(text("SELECT dataset_id FROM jobs")).all() == [("dataset_1",)]
+    database.dispose()
+
+
+def test_files_that_were_stored_before_there_was_a_quota_for_them_count_towards_it(url: str, alembic: Config) -> None:
+    command.upgrade(alembic, "0006")
+    database = Database(make_url(url))
+    description = '{"sizes": {"rows.npy": 3000000000, "targets.npy": 5}}'
+    day, digest = "'2026-01-01'", f"'{'0' * 64}'"
+    dataset = f"'ada', 'csv', {digest}, '{{}}', 1, 1, '{{}}', {day}"
+    checkpoint = f"1, 7, {digest}, 'key', {day}"
+    columns = {
+        "datasets": "owner, format, sha256, options, size, rows, preview, created_at, id, name, description",
+        "jobs": "owner, id, name, experiment, tags, notes, priority, spec, spec_hash, created_at, version",
+        "runs": "owner, id, job_id, position, seed, device, priority, cohort_key, status, attempt, crashes, heartbeat, "
+        "queued_at, step, total_steps",
+        "artifacts": "id, run_id, name, media_type, size, sha256, storage_key, created_at",
+        "checkpoints": "id, step, size, sha256, storage_key, created_at",
+        "checkpoint_rows": 'run_id, checkpoint_id, "row"',
+    }
+    rows = (
+        ("datasets", f"{dataset}, 'dataset_1', 'one', '{description}'"),
+        ("datasets", f"{dataset}, 'dataset_2', 'other', '{{}}'"),
+        ("jobs", f"'ada', 'job_1', '', '', '[]', '', 0, '{{}}', {digest}, {day}, 1"),
+        ("runs", f"'ada', 'run_1', 'job_1', 0, 0, 'cpu', 0, 'key', 'running', 0, 0, 0, {day}, 0, 100"),
+        ("artifacts", f"'artifact_1', 'run_1', 'weights', '', 9, {digest}, 'key', {day}"),
+        ("checkpoints", f"'checkpoint_1', {checkpoint}"),
+        ("checkpoints", f"'checkpoint_2', {checkpoint}"),
+        ("checkpoint_rows", "'run_1', 'checkpoint_1', 0"),
+    )
+    with database.write() as session:
+        for table, values in rows:
+            session.execute(text(f"INSERT INTO {table} ({columns[table]}) VALUES ({values})".replace(":", r"\:")))
+    command.upgrade(alembic, "head")
+    with database.read() as session:
+        assert storage_usage(session, "ada") == StorageUsage(3_000_000_005, artifacts=9, checkpoints=7, expected=0)
+    command.downgrade(alembic, "0006")
+    command.upgrade(alembic, "head")
+    with database.read() as session:
+        assert storage_usage(session, "ada").stored == 3_000_000_021
     database.dispose()
 
 

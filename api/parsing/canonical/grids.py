@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.parsing.canonical.columns import FIRST
-from api.parsing.canonical.matrices import Matrix, write_matrix
+from api.parsing.canonical.matrices import Matrix, check_sizes, write_matrix
 from api.parsing.canonical.thumbnails import thumbnails
 from api.parsing.canonical.values import LISTED_INTEGERS, Sealing, distinct_integers
 from api.parsing.contract import Parsed, Refused
@@ -63,8 +63,9 @@ def write_grid(upload: Upload, grid: Grid) -> Parsed:
     # Looked at first: what is wrong with a label should not wait for the images.
     column = _column(labels, Sealing(rows), limits.classes)
     shape = (rows, int(np.prod(grid.shape)))
-    sizes = {ROWS: write_matrix(upload.folder / ROWS, shape, grid.numbers, grid.blocks, limits)}
-    sizes[TARGETS] = write_matrix(upload.folder / TARGETS, (rows,), "float64", [labels.numbers], limits)
+    check_sizes(limits, (shape, grid.numbers), ((rows,), "float64"))
+    sizes = {ROWS: write_matrix(upload.folder / ROWS, shape, grid.numbers, grid.blocks)}
+    sizes[TARGETS] = write_matrix(upload.folder / TARGETS, (rows,), "float64", [labels.numbers])
     description = Description(
         format=grid.format,
         layout="grid",

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from api.parsing.canonical.columns import FIRST, Cells, read_column
 from api.parsing.canonical.gaps import gaps
-from api.parsing.canonical.matrices import Matrix, check_size, row_blocks, write_matrix
+from api.parsing.canonical.matrices import Matrix, check_sizes, row_blocks, write_matrix
 from api.parsing.canonical.values import Sealing
 from api.parsing.contract import Limits, Parsed, Refused, short
 from api.parsing.upload import Upload
@@ -70,14 +70,14 @@ def write_table(
     first = next(columns)
     rows = len(first)
     check_rows(rows, upload.limits)
-    check_size((rows, len(names)), "float64", upload.limits)
+    check_sizes(upload.limits, ((rows, len(names)), "float64"))
     sealing = Sealing(rows)
     table = [read_column(names[0], first, sealing, upload.limits)]
     del first
     table += [
         read_column(name, column, sealing, upload.limits) for name, column in zip(names[1:], columns, strict=True)
     ]
-    size = write_matrix(upload.folder / ROWS, (rows, len(names)), "float64", _blocks(table, rows), upload.limits)
+    size = write_matrix(upload.folder / ROWS, (rows, len(names)), "float64", _blocks(table, rows))
     masks = [(place, cells.missing) for place, cells in enumerate(table) if cells.missing is not None]
     description = Description(
         format=kind,

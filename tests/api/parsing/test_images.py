@@ -180,6 +180,15 @@ def test_limits_hold_for_images(tmp_path: Path) -> None:
     refused(tmp_path, many(50), "too_large", "takes 20,000 bytes", inflated_bytes=19_999)
 
 
+def test_images_beyond_the_quota_are_refused_before_any_is_read(tmp_path: Path) -> None:
+    members = {f"c{number}/1.png": gray(1, 20) for number in range(3)}
+    size = sum(take(tmp_path, zip_of(members)).description.sizes.values())
+    assert size == 128 + 3 * 400 + 128 + 3 * 8
+    take(tmp_path, zip_of(members), stored_bytes=size)
+    damaged = {name: image[:60] for name, image in members.items()}
+    refused(tmp_path, zip_of(damaged), "over_quota", "1,480 bytes in storage", stored_bytes=size - 1)
+
+
 def test_pillow_keeps_its_own_limit(tmp_path: Path) -> None:
     before = Image.MAX_IMAGE_PIXELS
     take(tmp_path, zip_of({"a/1.png": gray(1), "b/1.png": gray(2)}), image_pixels=16)

@@ -102,6 +102,13 @@ def test_limits_hold_before_anything_is_read(tmp_path: Path) -> None:
     refused(tmp_path, parquet_of(a=pa.array([], pa.int64())), "empty", "no rows")
 
 
+def test_a_table_takes_as_much_storage_as_the_quota_has_left_and_no_more(tmp_path: Path) -> None:
+    data = parquet_of(a=[1] * 1000, b=[2] * 1000)
+    size = take(tmp_path, data, stored_bytes=128 + 16_000).description.sizes["rows.npy"]
+    assert size == 128 + 16_000
+    refused(tmp_path, data, "over_quota", "16,128 bytes in storage, and 16,127 are left", stored_bytes=size - 1)
+
+
 def test_names_are_checked(tmp_path: Path) -> None:
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     sink = pa.BufferOutputStream()

@@ -2,8 +2,7 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from datetime import timedelta
 
 import httpx2
@@ -18,44 +17,10 @@ from models.settings import Settings
 from models.status import RunStatus
 from models.tables import Job, RateCount, now
 from tests.api.fake_worker import FakeWorker
+from tests.api.quotas.limited import limited, refused
 from tests.api.specs import spec
 from tests.models.outages import eventually
 from tests.servers import Valkey, http_client, running_api, stopped
-
-
-@dataclass
-class Limited:
-    """An API with limits of its own, and clients of it."""
-
-    admin: httpx2.Client
-    ada: httpx2.Client
-    bob: httpx2.Client
-
-
-@contextmanager
-def limited(settings: Settings, processes: int = 1, **limits: int) -> Iterator[list[Limited]]:
-    """Some API processes on one database."""
-    with ExitStack() as stack:
-        keys: dict[str, str] = {}
-        found = []
-        for _ in range(processes):
-            url = stack.enter_context(running_api(create_app(settings.model_copy(update=limits))))
-            admin = stack.enter_context(http_client(url))
-            for owner in ("ada", "bob"):
-                if owner not in keys:
-                    keys[owner] = admin.post("/v1/keys", json={"owner": owner}).json()["key"]
-            ada, bob = (stack.enter_context(http_client(url, key=keys[owner])) for owner in ("ada", "bob"))
-            found.append(Limited(admin, ada, bob))
-        yield found
-
-
-def refused(answer: httpx2.Response, kind: str) -> str:
-    """The words of a refusal for now."""
-    assert answer.status_code == 429, answer.text
-    assert answer.json()["type"] == f"urn:descent:problem:{kind}"
-    assert 0 < int(answer.headers["Retry-After"]) <= 60
-    detail: str = answer.json()["detail"]
-    return detail
 
 
 def test_an_owner_changes_things_so_many_times_a_minute(settings: Settings) -> None:
@@ -130,23 +95,12 @@ def test_no_more_runs_of_an_owner_wait_than_may_whatever_would_queue_them(
             ("POST", f"/v1/jobs/{job}/retry", None),
             ("POST", f"/v1/jobs/{paused}/resume", None),
         ):
-            assert "5 of your runs" in refused(api.ada.request(method, path, json=body), "over_quota")
+            assert "at most 5 queued runs" in refused(api.ada.request(method, path, json=body), "over_quota")
         with database.read() as session:
             assert len(session.scalars(select(Job.id)).all()) == 3, "nothing of what was refused is kept"
         assert api.ada.post("/v1/jobs", json=spec()).status_code == 202, "one has room"
         assert api.bob.post("/v1/jobs", json=spec(seeds=5)).status_code == 202
         assert api.admin.post("/v1/jobs", json=spec(seeds=9)).status_code == 202
-
-
-def test_uploads_of_an_owner_take_so_many_bytes_together(settings: Settings) -> None:
-    rows = b"x,y\n" + b"".join(b"%d,%d\n" % (number, 2 * number) for number in range(20))
-    with limited(settings, max_stored_bytes=int(1.5 * len(rows))) as (api,):
-        assert api.ada.post("/v1/datasets", content=rows).status_code == 201
-        assert api.ada.post("/v1/datasets", content=rows).status_code == 200, "the same once more takes nothing"
-        told = refused(api.ada.post("/v1/datasets", content=rows + b"7,7\n"), "over_quota")
-        assert f"{len(rows):,} bytes" in told
-        assert len(api.ada.get("/v1/datasets").json()["data"]) == 1
-        assert api.bob.post("/v1/datasets", content=rows).status_code == 201
 
 
 def test_an_owner_follows_so_many_streams_at_once(settings_on_sqlite: Settings) -> None:

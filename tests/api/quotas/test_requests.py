@@ -20,7 +20,7 @@ from api.quotas.requests import RequestQuotas, run_in_turn
 from api.quotas.token_bucket import TokenBucket
 from models.access import Scope
 from models.settings import Settings
-from tests.api.quotas.test_quotas import limited, refused
+from tests.api.quotas.limited import limited, refused
 from tests.api.specs import spec
 from tests.models.outages import eventually
 from tests.servers import http_client, running_api
