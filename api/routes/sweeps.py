@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from api.auth.audit import record
 from api.dependencies import Service, ServiceNeeded
@@ -100,11 +100,10 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
     )
     session.add(stored)
     session.flush()
-    for settled, counted in planned:
+    for settled in {settled.dataset_id: settled for settled, _ in planned}.values():
         settled.hold(session)
-        job = owner.submit(
-            session, principal.owner, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id
-        )
+    submissions = [owner.Submission(settled.spec, counted, settled.dataset_id) for settled, counted in planned]
+    for job in owner.submit_all(session, principal.owner, submissions, sweep_id=stored.id):
         record(session, principal, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
     record(session, principal, "submitted", stored, jobs=len(planned))
     demand_room_in_queue(session, principal, service.settings)
@@ -200,7 +199,7 @@ def resume_sweep(sweep_id: str, service: ServiceNeeded) -> answers.Sweep:
 def _all_of(
     service: Service,
     sweep_id: str,
-    act: Callable[[Session, str], None],
+    act: Callable[..., None],
     action: str,
     standing: Collection[RunStatus],
     otherwise: str,
@@ -214,16 +213,18 @@ def _all_of(
     """
     with service.database.write() as session:
         sweep = _find_sweep(session, sweep_id)
-        of_sweep = select(Run).join(Job, Run.job_id == Job.id).where(Job.sweep_id == sweep_id).order_by(Run.id)
+        job_ids = session.scalars(select(Job.id).where(Job.sweep_id == sweep_id)).all()
+        of_jobs = select(Run.job_id, Run.status).where(Run.job_id.in_(job_ids)).order_by(Run.id)
         # Locked: none of them ends between this and what is done to it.
-        runs = session.scalars(of_sweep.with_for_update(of=Run)).all()
-        concerned = {run.job_id for run in runs if run.status in standing}
+        runs = session.execute(of_jobs.with_for_update()).all()
+        concerned = {job_id for job_id, status in runs if status in standing}
         if not concerned:
-            statuses = {RunStatus(run.status) for run in runs}
+            statuses = {RunStatus(status) for _, status in runs}
             legal = [action for action in legal_actions(list(statuses)) if action in ("cancel", "pause", "resume")]
             raise IllegalAction(otherwise, legal)
-        for job in session.scalars(select(Job).where(Job.id.in_(concerned)).order_by(Job.id)):
-            act(session, job.id)
+        act(session, *concerned)
+        of_concerned = select(Job).options(load_only(Job.id, Job.owner)).where(Job.id.in_(concerned)).order_by(Job.id)
+        for job in session.scalars(of_concerned):
             record(session, service.principal, action, job, sweep_id=sweep_id)
         record(session, service.principal, action, sweep, jobs=len(concerned))
         demand_room_in_queue(session, service.principal, service.settings)
