@@ -162,7 +162,8 @@ def test_a_sweep_reads_an_uploaded_data_set_and_blames_the_grid_for_what_misread
     assert answer.json()["errors"][0]["pointer"] == "/grid/dataset.missing/2"
     answer = lasting_api.post("/v1/sweeps", json={"base": base, "grid": {"dataset.missing": ["impute", "drop"]}})
     assert answer.status_code == 202
-    rows = [job["spec"]["dataset"]["found"]["rows"] for job in answer.json()["jobs"]]
+    jobs = lasting_api.get("/v1/jobs", params={"sweep": answer.json()["id"], "sort": "oldest"}).json()["data"]
+    rows = [job["spec"]["dataset"]["found"]["rows"] for job in jobs]
     assert rows[0] == 400 > rows[1]
 
 
