@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from copy import copy
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -20,6 +20,17 @@ from models.spec.plan import PlanError
 MAX_NAME = 200
 
 Grid = Mapping[str, Sequence[Any]]
+
+
+class Choice(NamedTuple):
+    """One value of the grid."""
+
+    path: str
+    position: int
+    """Among the values of its path."""
+    value: Any
+    text: str
+    """The value as it appears in the names of jobs."""
 
 
 def expand(
@@ -42,10 +53,13 @@ def expand(
     count = prod(len(values) for values in grid.values())
     if count > most_jobs:
         raise invalid("/grid", "too_many", f"{count:,} combinations exceed the limit of {most_jobs:,} jobs")
+    choices = [
+        [Choice(path, position, value, _words(value)) for position, value in enumerate(values)]
+        for path, values in grid.items()
+    ]
     planned: list[Planned] = []
     runs = 0
-    for indices in product(*(range(len(values)) for values in grid.values())):
-        chosen = {path: (index, values[index]) for index, (path, values) in zip(indices, grid.items(), strict=True)}
+    for chosen in product(*choices):
         planned.append(_combined(name, base, chosen, seeds, check))
         runs += len(planned[-1].settled.spec.runs)
         if runs > most_runs:
@@ -56,18 +70,18 @@ def expand(
 def _combined(
     name: str,
     base: dict[str, Any],
-    chosen: Mapping[str, tuple[int, Any]],
+    chosen: Sequence[Choice],
     seeds: int | Sequence[int] | None,
     check: Callable[[JobSpec], Planned],
 ) -> Planned:
-    raw = deepcopy(base)
+    raw = dict(base)
     if seeds is not None:
         raw["seeds"] = seeds
-    for path, (_, value) in chosen.items():
-        _put(raw, path, deepcopy(value))
+    for choice in chosen:
+        _put(raw, choice.path, choice.value)
     raw["experiment"] = raw.get("experiment") or name
-    if "name" not in chosen:
-        raw["name"] = job_name(name or str(raw.get("name", "")), {path: value for path, (_, value) in chosen.items()})
+    if all(choice.path != "name" for choice in chosen):
+        raw["name"] = job_name(name or str(raw.get("name", "")), chosen)
     try:
         return check(JobSpec.model_validate(raw))
     except ValidationError as error:
@@ -76,12 +90,15 @@ def _combined(
         found = [ProblemError(pointer=error.pointer, code=error.code, detail=str(error))]
     except Refusal as error:
         found = error.errors
-    blamed = {pointer_to(path.split(".")): (path, index) for path, (index, _) in chosen.items()}
+    blamed = {pointer_to(choice.path.split(".")): choice for choice in chosen}
     raise several([one.model_copy(update={"pointer": _blame(one.pointer, blamed)}) for one in found])
 
 
 def _put(raw: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path. A bare name on the way is spelled out, a missing object is made."""
+    """Set the value at a dotted path. A bare name on the way is spelled out, a missing object is made.
+
+    The objects on the way are copied first: all combinations share the base and the values of the grid.
+    """
     *parts, last = path.split(".")
     node: Any = raw
     for part in parts:
@@ -97,10 +114,10 @@ def _child(node: Any, part: str, path: str) -> Any:
     if isinstance(node, dict) and part not in node:
         default = JobSpec.model_fields[part].default if part in JobSpec.model_fields else None
         node[part] = {"kind": default.kind} if isinstance(default, Component) else {}
-    if isinstance(node[key], str):
-        node[key] = {"kind": node[key]}
-    if not isinstance(node[key], dict | list):
+    child = {"kind": node[key]} if isinstance(node[key], str) else node[key]
+    if not isinstance(child, dict | list):
         raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no object at "{part}" of this path')
+    node[key] = copy(child)
     return node[key]
 
 
@@ -110,20 +127,21 @@ def _position(node: list[Any], part: str, path: str) -> int:
     return int(part)
 
 
-def _blame(pointer: str, blamed: Mapping[str, tuple[str, int]]) -> str:
+def _blame(pointer: str, blamed: Mapping[str, Choice]) -> str:
     """The grid's entry that a combination's error comes from, or the place in the base."""
-    for place, (path, index) in blamed.items():
+    for place, choice in blamed.items():
         if f"{pointer}/".startswith(f"{place}/") or (pointer and f"{place}/".startswith(f"{pointer}/")):
-            return pointer_to(("grid", path, index))
+            return pointer_to(("grid", choice.path, choice.position))
     # What concerns the whole spec arises from the combination.
     return f"/base{pointer}" if pointer or not blamed else "/grid"
 
 
-def job_name(name: str, chosen: Mapping[str, Any]) -> str:
+def job_name(name: str, chosen: Sequence[Choice]) -> str:
     """`name · learning_rate=0.01, batch_size=32`; whole paths where their last parts are not distinct."""
-    short = [path.rpartition(".")[2] for path in chosen]
-    labels = short if len(set(short)) == len(short) else list(chosen)
-    settings = ", ".join(f"{label}={_words(value)}" for label, value in zip(labels, chosen.values(), strict=True))
+    labels = [choice.path.rpartition(".")[2] for choice in chosen]
+    if len(set(labels)) < len(labels):
+        labels = [choice.path for choice in chosen]
+    settings = ", ".join(f"{label}={choice.text}" for label, choice in zip(labels, chosen, strict=True))
     full = " · ".join(part for part in (name, settings) if part)
     return full if len(full) <= MAX_NAME else f"{full[: MAX_NAME - 1]}…"
 

@@ -1,4 +1,4 @@
-"""Jobs, runs and sweeps as the API answers them, a whole page in a fixed number of queries."""
+"""Jobs and runs as the API answers them, a whole page in a fixed number of queries."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

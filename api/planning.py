@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from models import answers
 from models.reading import Reading, read, warnings
 from models.settings import Settings
 from models.spec.datasets import BuiltIn
+from models.spec.evaluation import Evaluation
 from models.spec.job import JobSpec
 from models.spec.plan import Plan, plan
 from models.spec.uploads import Uploaded
@@ -38,7 +40,15 @@ class Settled:
     dataset: Dataset | None = None
     """The uploaded data set that it reads."""
     description: Description | None = None
-    reading: Reading | None = None
+    source: Uploaded | None = None
+    """How that data set is read: the spec's own choice, or the defaults for a published one."""
+
+    @cached_property
+    def reading(self) -> Reading | None:
+        # On demand: a sweep settles up to 1,000 specs and needs no reading, which has one object per column.
+        if self.description is None or self.source is None:
+            return None
+        return read(self.description, self.source, self.spec.evaluation)
 
     @property
     def dataset_id(self) -> str | None:
@@ -93,6 +103,7 @@ class Catalogue:
         self._session = session
         self._owner = owner
         self._found: dict[tuple[str, str], tuple[Dataset, Description]] = {}
+        self._filled: dict[tuple[Uploaded, Evaluation], Uploaded] = {}
 
     def settle(self, spec: JobSpec) -> Settled:
         """Fill in what an uploaded data set is.
@@ -108,14 +119,23 @@ class Catalogue:
         dataset, description = self._find(asked.id if isinstance(asked, Uploaded) else "", asked.kind)
         if not isinstance(asked, Uploaded):
             default = Uploaded(id=dataset.id, standardize=asked.standardize)
-            return Settled(spec, dataset, description, read(description, default, spec.evaluation))
-        reading = read(description, asked, spec.evaluation)
-        filled = asked.model_copy(update={"id": dataset.id, "target": reading.target.name, "found": reading.found})
-        raw = spec.model_dump(mode="json") | {"dataset": filled.model_dump(mode="json")}
+            return Settled(spec, dataset, description, default)
+        filled = self._fill_in(asked, spec.evaluation, dataset, description)
+        # The parts are valid already, and are not validated again: only their combination with the data is.
+        raw = dict(spec) | {"dataset": filled}
         try:
-            return Settled(JobSpec.model_validate(raw), dataset, description, reading)
+            return Settled(JobSpec.model_validate(raw), dataset, description, filled)
         except ValidationError as error:
             raise several(body_errors(error.errors(include_url=False), raw)) from None
+
+    def _fill_in(self, asked: Uploaded, evaluation: Evaluation, dataset: Dataset, description: Description) -> Uploaded:
+        """Return the data set of a spec with the fields that the service fills in."""
+        key = asked, evaluation
+        if key not in self._filled:
+            reading = read(description, asked, evaluation)
+            found = {"id": dataset.id, "target": reading.target.name, "found": reading.found}
+            self._filled[key] = asked.model_copy(update=found)
+        return self._filled[key]
 
     def _find(self, name: str, kind: str) -> tuple[Dataset, Description]:
         if (name, kind) not in self._found:

@@ -6,7 +6,7 @@ from typing import Any
 
 from descent.asking import Asking
 from descent.naming import PAGE_SIZE, Spec, as_body, as_header, given
-from models.answers import Sweep, SweepSummary
+from models.answers import Sweep
 
 
 class Sweeping(Asking):
@@ -30,11 +30,12 @@ class Sweeping(Asking):
             body["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
         return self._ask(Sweep, "POST", "/v1/sweeps", body=body, headers=as_header(idempotency_key))
 
-    def sweeps(self, *, page_size: int = PAGE_SIZE) -> Iterator[SweepSummary]:
-        """Walk through the sweeps, newest first; their jobs are counted, not told."""
-        return self._pages(SweepSummary, "/v1/sweeps", given(limit=str(page_size)))
+    def sweeps(self, *, page_size: int = PAGE_SIZE) -> Iterator[Sweep]:
+        """Iterate over the sweeps, newest first."""
+        return self._pages(Sweep, "/v1/sweeps", given(limit=str(page_size)))
 
     def sweep(self, sweep_id: str) -> Sweep:
+        """Fetch a sweep; `jobs(sweep=sweep_id)` iterates over its jobs."""
         return self._ask(Sweep, "GET", f"/v1/sweeps/{sweep_id}")
 
     def cancel_sweep(self, sweep_id: str) -> Sweep:

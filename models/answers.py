@@ -359,20 +359,7 @@ class TestEvaluation(Answer):
 
 
 class Sweep(Answer):
-    """A base spec times a grid, and the jobs it became."""
-
-    id: str
-    owner: str
-    name: str
-    grid: dict[str, list[Any]]
-    created_at: datetime
-    jobs: list[Job]
-    status: RunStatus
-    runs_by_status: dict[RunStatus, int]
-
-
-class SweepSummary(Answer):
-    """A sweep in a list: its jobs are counted, not told."""
+    """A base spec times a grid. `GET /v1/jobs?sweep=` lists its jobs."""
 
     id: str
     owner: str
@@ -380,6 +367,7 @@ class SweepSummary(Answer):
     grid: dict[str, list[Any]]
     created_at: datetime
     jobs: int
+    """Number of jobs."""
     status: RunStatus
     runs_by_status: dict[RunStatus, int]
 

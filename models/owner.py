@@ -1,9 +1,9 @@
 """What the owner of a job may do to it: submit, cancel, pause, resume, retry, extend, delete."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from models import checkpoints, shares
@@ -23,62 +23,90 @@ class IllegalAction(Exception):
         self.legal = list(legal)
 
 
-def submit(
-    session: Session,
-    owner: str,
-    spec: JobSpec,
-    plan: Plan,
-    *,
-    sweep_id: str | None = None,
-    dataset_id: str | None = None,
-) -> Job:
+class Submission(NamedTuple):
+    """A checked spec, with all that is needed to store it as a job."""
+
+    spec: JobSpec
+    plan: Plan
+    dataset_id: str | None = None
+
+
+def submit(session: Session, owner: str, spec: JobSpec, plan: Plan, *, dataset_id: str | None = None) -> Job:
     """Store a job and its runs as queued. The queued row itself is the outbox: the relay sees it and wakes workers."""
+    return submit_all(session, owner, [Submission(spec, plan, dataset_id)])[0]
+
+
+def submit_all(
+    session: Session, owner: str, submissions: Sequence[Submission], *, sweep_id: str | None = None
+) -> list[Job]:
+    """Store several jobs and their runs as queued, in bulk.
+
+    Returns:
+        The jobs, in the order of the submissions; both their ids and those of their runs sort in this order.
+
+    """
     shares.enrol(session, owner)
     moment = now()
-    job = Job(
-        id=new_id("job"),
-        owner=owner,
-        name=spec.name,
-        experiment=spec.experiment,
-        tags=list(spec.tags),
-        notes=spec.notes,
-        priority=spec.priority,
-        spec=spec.model_dump(mode="json"),
-        spec_hash=spec.spec_hash,
-        sweep_id=sweep_id,
-        dataset_id=dataset_id,
-        created_at=moment,
-        version=1,
-    )
-    cohort_key = spec.cohort_key
-    # Born in the same millisecond: sorted, so that they wait in the order of their seeds.
-    ids = sorted(new_id("run") for _ in spec.runs)
-    chained = spec.evaluation.one_after_another
-    expected_bytes = run_bytes(spec, plan)
-    job.runs = [
-        Run(
-            id=ids[position],
+    # Ids of the same millisecond are in random order: sorted, so that lists and the queue keep the order.
+    job_ids = sorted(new_id("job") for _ in submissions)
+    run_ids = iter(sorted(new_id("run") for submission in submissions for _ in submission.spec.runs))
+    jobs: list[Job] = []
+    runs: list[dict[str, Any]] = []
+    for job_id, submission in zip(job_ids, submissions, strict=True):
+        spec = submission.spec
+        job = Job(
+            id=job_id,
             owner=owner,
-            position=position,
-            seed=seed,
-            member=member,
-            waits_for=ids[position - 1] if chained and member else None,
-            device=spec.device,
+            name=spec.name,
+            experiment=spec.experiment,
+            tags=list(spec.tags),
+            notes=spec.notes,
             priority=spec.priority,
-            cohort_key=cohort_key,
-            status=RunStatus.QUEUED,
-            attempt=0,
-            crashes=0,
-            heartbeat=0,
-            queued_at=moment,
-            step=0,
-            total_steps=plan.steps,
-            expected_bytes=expected_bytes,
+            spec=spec.model_dump(mode="json"),
+            spec_hash=spec.spec_hash,
+            sweep_id=sweep_id,
+            dataset_id=submission.dataset_id,
+            created_at=moment,
+            version=1,
         )
-        for position, (seed, member) in enumerate(spec.runs)
-    ]
-    session.add(job)
-    return job
+        jobs.append(job)
+        runs += _queued_runs(job, submission, run_ids)
+    session.add_all(jobs)
+    session.flush()
+    session.execute(insert(Run), runs)
+    return jobs
+
+
+def _queued_runs(job: Job, submission: Submission, run_ids: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a job's runs."""
+    spec = submission.spec
+    cohort_key = spec.cohort_key
+    chained = spec.evaluation.one_after_another
+    expected_bytes = run_bytes(spec, submission.plan)
+    before = None
+    for position, (seed, member) in enumerate(spec.runs):
+        run_id = next(run_ids)
+        yield {
+            "id": run_id,
+            "job_id": job.id,
+            "owner": job.owner,
+            "position": position,
+            "seed": seed,
+            "member": member,
+            "waits_for": before if chained and member else None,
+            "device": spec.device,
+            "priority": spec.priority,
+            "cohort_key": cohort_key,
+            "status": RunStatus.QUEUED,
+            "attempt": 0,
+            "crashes": 0,
+            "heartbeat": 0,
+            "queued_at": job.created_at,
+            "step": 0,
+            "total_steps": submission.plan.steps,
+            "expected_bytes": expected_bytes,
+        }
+        before = run_id
 
 
 def legal_actions(statuses: Sequence[RunStatus]) -> list[str]:
@@ -97,56 +125,56 @@ def legal_actions(statuses: Sequence[RunStatus]) -> list[str]:
     return actions
 
 
-def cancel(session: Session, job_id: str) -> None:
-    """Cancel what waits or rests now, and ask the workers to let go of what trains.
+def cancel(session: Session, *job_ids: str) -> None:
+    """Cancel the queued and paused runs of some jobs, and ask the workers to stop those in training.
 
     Raises:
         IllegalAction: if every run has ended already.
 
     """
-    statuses = _statuses(session, job_id)
+    statuses = _statuses(session, *job_ids)
     if "cancel" not in (legal := legal_actions(statuses)) and RunStatus.CANCELLING not in statuses:
         raise IllegalAction("every run of this job has ended: there is nothing to cancel", legal)
     reason = {"status_reason": StatusReason.CANCELLED_BY_USER, "status_detail": None}
     for before in (RunStatus.QUEUED, RunStatus.PAUSED):
-        _change(session, job_id, before, status=RunStatus.CANCELLED, finished_at=now(), **reason)
+        _change(session, job_ids, before, status=RunStatus.CANCELLED, finished_at=now(), **reason)
     for before in (RunStatus.RUNNING, RunStatus.PAUSING):
-        _change(session, job_id, before, status=RunStatus.CANCELLING, **reason)
+        _change(session, job_ids, before, status=RunStatus.CANCELLING, **reason)
 
 
-def pause(session: Session, job_id: str) -> None:
-    """Let what waits rest at once, and ask the workers to save what trains and to let go of it.
+def pause(session: Session, *job_ids: str) -> None:
+    """Pause the queued runs of some jobs, and ask the workers to save and release those in training.
 
     Raises:
         IllegalAction: if no run waits or trains.
 
     """
-    statuses = _statuses(session, job_id)
+    statuses = _statuses(session, *job_ids)
     if "pause" not in (legal := legal_actions(statuses)) and not {RunStatus.PAUSING, RunStatus.PAUSED} & set(statuses):
         raise IllegalAction("no run of this job waits or trains: there is nothing to pause", legal)
     reason = {"status_reason": StatusReason.PAUSED_BY_USER, "status_detail": None}
-    _change(session, job_id, RunStatus.QUEUED, status=RunStatus.PAUSED, **reason)
-    _change(session, job_id, RunStatus.RUNNING, status=RunStatus.PAUSING, **reason)
+    _change(session, job_ids, RunStatus.QUEUED, status=RunStatus.PAUSED, **reason)
+    _change(session, job_ids, RunStatus.RUNNING, status=RunStatus.PAUSING, **reason)
 
 
-def resume(session: Session, job_id: str) -> None:
-    """Queue what rests, to go on from where it was saved; what was about to rest goes on where it is.
+def resume(session: Session, *job_ids: str) -> None:
+    """Queue the paused runs of some jobs, to continue from their checkpoints; those being paused keep training.
 
     Raises:
         IllegalAction: if no run rests or is about to.
 
     """
-    statuses = _statuses(session, job_id)
+    statuses = _statuses(session, *job_ids)
     if "resume" not in (legal := legal_actions(statuses)):
         raise IllegalAction("no run of this job is paused: there is nothing to resume", legal)
-    _change(session, job_id, RunStatus.PAUSED, status=RunStatus.QUEUED, status_reason=None, queued_at=now())
-    _change(session, job_id, RunStatus.PAUSING, status=RunStatus.RUNNING, status_reason=None)
+    _change(session, job_ids, RunStatus.PAUSED, status=RunStatus.QUEUED, status_reason=None, queued_at=now())
+    _change(session, job_ids, RunStatus.PAUSING, status=RunStatus.RUNNING, status_reason=None)
 
 
-def _change(session: Session, job_id: str, before: RunStatus, **values: Any) -> None:
+def _change(session: Session, job_ids: Sequence[str], before: RunStatus, **values: Any) -> None:
     session.execute(
         update(Run)
-        .where(Run.job_id == job_id, Run.status == before)
+        .where(Run.job_id.in_(job_ids), Run.status == before)
         .values(**values)
         .execution_options(synchronize_session=False)
     )
@@ -285,6 +313,6 @@ def delete_job(session: Session, job_id: str) -> list[str]:
     return [*keys, *checkpoints.remove_unneeded(session, saved)]
 
 
-def _statuses(session: Session, job_id: str) -> list[RunStatus]:
-    rows = session.scalars(select(Run.status).where(Run.job_id == job_id).order_by(Run.id).with_for_update())
+def _statuses(session: Session, *job_ids: str) -> list[RunStatus]:
+    rows = session.scalars(select(Run.status).where(Run.job_id.in_(job_ids)).order_by(Run.id).with_for_update())
     return [RunStatus(status) for status in rows]

@@ -153,12 +153,13 @@ def _features(description: Description, dataset: Uploaded, target: int) -> tuple
     columns = description.columns
     names = [column.name for column in columns]
     if dataset.features is not None:
-        chosen = [_named(names, name, index) for index, name in enumerate(dataset.features)]
+        chosen = _places(names, dataset.features)
+        used: set[int] = set()
         for index, place in enumerate(chosen):
             pointer = f"/dataset/features/{index}"
             if place == target:
                 raise Misreading(pointer, f'"{names[place]}" is the target: nothing is learned from it')
-            if place in chosen[:index]:
+            if place in used:
                 raise Misreading(pointer, f'"{names[place]}" stands twice')
             if columns[place].type == "text":
                 raise Misreading(
@@ -166,7 +167,9 @@ def _features(description: Description, dataset: Uploaded, target: int) -> tuple
                     f'"{names[place]}" is text of {columns[place].distinct:,} different values, from which no network '
                     "here learns: leave it out",
                 )
-        return chosen, {name: "not among the features" for i, name in enumerate(names) if i not in {target, *chosen}}
+            used.add(place)
+        used.add(target)
+        return chosen, {name: "not among the features" for place, name in enumerate(names) if place not in used}
     left_out = {
         column.name: f"text of {column.distinct:,} different values"
         for place, column in enumerate(columns)
@@ -178,10 +181,13 @@ def _features(description: Description, dataset: Uploaded, target: int) -> tuple
     return chosen, left_out
 
 
-def _named(names: list[str], name: str, index: int) -> int:
-    if name not in names:
-        raise Misreading(f"/dataset/features/{index}", f'there is no column "{name}": there are {_listed(names)}')
-    return names.index(name)
+def _places(names: list[str], features: Sequence[str]) -> list[int]:
+    """Return the index of each feature among the column names, the first one where a name occurs twice."""
+    places = {name: place for place, name in reversed(list(enumerate(names)))}
+    for index, name in enumerate(features):
+        if name not in places:
+            raise Misreading(f"/dataset/features/{index}", f'there is no column "{name}": there are {_listed(names)}')
+    return [places[name] for name in features]
 
 
 def _rows(description: Description, dataset: Uploaded, used: list[int]) -> int:

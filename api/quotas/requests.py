@@ -190,13 +190,18 @@ class RequestQuotas:
         """
         usage, most = self._usage_of(principal), self._settings.max_owner_uploads
         if not principal.is_admin and usage.uploads >= most:
-            detail = f"you send {most:,} uploads already: wait until one has ended"
+            detail = f"you send {usage.uploads:,} upload{'s' * (usage.uploads != 1)} already: wait until one has ended"
             raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS), "Connection": "close"})
         usage.uploads += 1
         try:
             yield
         finally:
             usage.uploads -= 1
+
+    @property
+    def uploads(self) -> int:
+        """The uploads of all owners that are under way."""
+        return sum(usage.uploads for usage in self._usages.values())
 
     def _usage_of(self, principal: Principal) -> _Usage:
         key = principal.owner, principal.is_admin

@@ -158,6 +158,7 @@ def list_jobs(
         str | None, Query(alias="owner", max_length=64, description="For admins, who see everybody's.")
     ] = None,
     experiment: Annotated[str | None, Query(max_length=200)] = None,
+    sweep: Annotated[str | None, Query(max_length=40, description="Id of a sweep.")] = None,
     status: RunStatus | None = None,
     tag: Annotated[str | None, Query(max_length=64)] = None,
     spec_hash: Annotated[str | None, Query(max_length=64)] = None,
@@ -172,6 +173,8 @@ def list_jobs(
         conditions.append(Job.owner == owner_name)
     if experiment is not None:
         conditions.append(Job.experiment == experiment)
+    if sweep is not None:
+        conditions.append(Job.sweep_id == sweep)
     if status is not None:
         conditions.append(_has_status(status))
     if spec_hash is not None:

@@ -7,14 +7,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import ConfigDict, Field
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from api.auth.audit import record
 from api.dependencies import ReadService, Service, SubmitService
 from api.errors import ILLEGAL_ACTION, KEY_REUSED, NOT_FOUND, NOT_JSON, OVER_QUOTA, TOO_LARGE, Refusal, declared
 from api.grids import expand
 from api.http.limits import JsonRoute
-from api.job_answers import job_answers
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.planning import Catalogue, Planned, checked_plan
 from api.quotas.limits import check_run_quotas
@@ -81,7 +80,7 @@ def submit(
 
     def act(session: Session) -> Effect:
         stored = _store(session, service, sweep, planned)
-        return Effect(_sweep_answer(session, service, stored), f"/v1/sweeps/{stored.id}")
+        return Effect(_sweep_answers(session, [stored])[0], f"/v1/sweeps/{stored.id}")
 
     answer = answer_once(request, service, idempotency_key, sweep.model_dump(mode="json"), act)
     service.relay.nudge()
@@ -100,11 +99,10 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
     )
     session.add(stored)
     session.flush()
-    for settled, counted in planned:
+    for settled in {settled.dataset_id: settled for settled, _ in planned}.values():
         settled.hold(session)
-        job = owner.submit(
-            session, principal.owner, settled.spec, counted, sweep_id=stored.id, dataset_id=settled.dataset_id
-        )
+    submissions = [owner.Submission(settled.spec, counted, settled.dataset_id) for settled, counted in planned]
+    for job in owner.submit_all(session, principal.owner, submissions, sweep_id=stored.id):
         record(session, principal, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
     record(session, principal, "submitted", stored, jobs=len(planned))
     check_run_quotas(session, principal, service.settings)
@@ -114,8 +112,8 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
 @router.get("", summary="List sweeps", responses=declared())
 def list_sweeps(
     service: ReadService, sort: PageSort = "newest", limit: PageLimit = 50, after: PageAfter = ""
-) -> answers.Page[answers.SweepSummary]:
-    """A page of sweeps; their jobs are counted, not told."""
+) -> answers.Page[answers.Sweep]:
+    """A page of sweeps."""
     with service.database.read() as session:
         return listed(
             session,
@@ -125,26 +123,30 @@ def list_sweeps(
             after=after,
             limit=limit,
             sort=sort,
-            items=lambda sweeps: _summaries(session, sweeps),
+            items=lambda sweeps: _sweep_answers(session, sweeps),
         )
 
 
-def _summaries(session: Session, sweeps: Sequence[Sweep]) -> list[answers.SweepSummary]:
+def _sweep_answers(session: Session, sweeps: Sequence[Sweep]) -> list[answers.Sweep]:
+    """Return the sweeps with their jobs and runs counted, in two queries however many they are."""
     ids = [sweep.id for sweep in sweeps]
     jobs = dict(
         session.execute(select(Job.sweep_id, func.count()).where(Job.sweep_id.in_(ids)).group_by(Job.sweep_id)).all()
     )
     runs: dict[str, dict[RunStatus, int]] = {sweep_id: {} for sweep_id in ids}
+    # The table, not the entity, which would repeat the condition on the owner: with old statistics, PostgreSQL then
+    # reads all runs of the owner once per job. The jobs are the owner's already, and so are their runs.
+    table = Run.__table__
     rows = session.execute(
-        select(Job.sweep_id, Run.status, func.count())
-        .join(Run, Run.job_id == Job.id)
+        select(Job.sweep_id, table.c.status, func.count())
+        .join(table, table.c.job_id == Job.id)
         .where(Job.sweep_id.in_(ids))
-        .group_by(Job.sweep_id, Run.status)
+        .group_by(Job.sweep_id, table.c.status)
     )
     for sweep_id, status, count in rows:
         runs[str(sweep_id)][RunStatus(status)] = count
     return [
-        answers.SweepSummary(
+        answers.Sweep(
             id=sweep.id,
             owner=sweep.owner,
             name=sweep.name,
@@ -160,9 +162,9 @@ def _summaries(session: Session, sweeps: Sequence[Sweep]) -> list[answers.SweepS
 
 @router.get("/{sweep_id}", summary="Get a sweep", responses=declared(NOT_FOUND))
 def get_sweep(sweep_id: str, service: ReadService) -> answers.Sweep:
-    """The sweep with all its jobs, in the order of the grid."""
+    """The sweep and the number of its jobs and runs; `GET /v1/jobs?sweep=` lists the jobs."""
     with service.database.read() as session:
-        return _sweep_answer(session, service, _find_sweep(session, sweep_id))
+        return _sweep_answers(session, [_find_sweep(session, sweep_id)])[0]
 
 
 @router.post(
@@ -200,7 +202,7 @@ def resume_sweep(sweep_id: str, service: SubmitService) -> answers.Sweep:
 def _all_of(
     service: Service,
     sweep_id: str,
-    act: Callable[[Session, str], None],
+    act: Callable[..., None],
     action: str,
     standing: Collection[RunStatus],
     otherwise: str,
@@ -216,21 +218,23 @@ def _all_of(
     """
     with service.database.write() as session:
         sweep = _find_sweep(session, sweep_id)
-        of_sweep = select(Run).join(Job, Run.job_id == Job.id).where(Job.sweep_id == sweep_id).order_by(Run.id)
+        job_ids = session.scalars(select(Job.id).where(Job.sweep_id == sweep_id)).all()
+        of_jobs = select(Run.job_id, Run.status).where(Run.job_id.in_(job_ids)).order_by(Run.id)
         # Locked: none of them ends between this and what is done to it.
-        runs = session.scalars(of_sweep.with_for_update(of=Run)).all()
-        concerned = {run.job_id for run in runs if run.status in standing}
+        runs = session.execute(of_jobs.with_for_update()).all()
+        concerned = {job_id for job_id, status in runs if status in standing}
         if not concerned:
-            statuses = {RunStatus(run.status) for run in runs}
+            statuses = {RunStatus(status) for _, status in runs}
             legal = [action for action in legal_actions(list(statuses)) if action in ("cancel", "pause", "resume")]
             raise IllegalAction(otherwise, legal)
-        for job in session.scalars(select(Job).where(Job.id.in_(concerned)).order_by(Job.id)):
-            act(session, job.id)
+        act(session, *concerned)
+        of_concerned = select(Job).options(load_only(Job.id, Job.owner)).where(Job.id.in_(concerned)).order_by(Job.id)
+        for job in session.scalars(of_concerned):
             record(session, service.principal, action, job, sweep_id=sweep_id)
         record(session, service.principal, action, sweep, jobs=len(concerned))
         if queues:
             check_run_quotas(session, service.principal, service.settings)
-        return _sweep_answer(session, service, sweep)
+        return _sweep_answers(session, [sweep])[0]
 
 
 def _find_sweep(session: Session, sweep_id: str) -> Sweep:
@@ -238,22 +242,3 @@ def _find_sweep(session: Session, sweep_id: str) -> Sweep:
     if sweep is None:
         raise Refusal(NOT_FOUND, f"there is no sweep {sweep_id}")
     return sweep
-
-
-def _sweep_answer(session: Session, service: Service, sweep: Sweep) -> answers.Sweep:
-    jobs = session.scalars(select(Job).where(Job.sweep_id == sweep.id).order_by(Job.created_at, Job.id)).all()
-    told = job_answers(session, service.settings, jobs)
-    counts: dict[RunStatus, int] = {}
-    for job in told:
-        for status, count in job.runs_by_status.items():
-            counts[status] = counts.get(status, 0) + count
-    return answers.Sweep(
-        id=sweep.id,
-        owner=sweep.owner,
-        name=sweep.name,
-        grid=sweep.grid,
-        created_at=sweep.created_at,
-        jobs=told,
-        status=job_status(counts),
-        runs_by_status=counts,
-    )

@@ -96,20 +96,37 @@ class AsyncClient(Sweeping, Uploading, Recording, Measuring, Keeping, Access):
         *,
         owner: str | None = None,
         experiment: str | None = None,
+        sweep: str | None = None,
         status: str | None = None,
         tag: str | None = None,
         spec_hash: str | None = None,
         created_after: datetime | None = None,
+        sort: Literal["newest", "oldest"] = "newest",
         page_size: int = PAGE_SIZE,
     ) -> AsyncIterator[Job]:
-        """Walk through the jobs, newest first; pages are fetched as the walk needs them."""
+        """Iterate over the jobs that meet every condition; pages are fetched as needed.
+
+        Args:
+            owner: For admins, who see the jobs of every owner.
+            experiment: Name of an experiment.
+            sweep: Id of a sweep. With `sort="oldest"` its jobs come in the order of its grid.
+            status: Status of a job, such as "running".
+            tag: One of the tags of a job.
+            spec_hash: Hash of a spec.
+            created_after: A time; without a time zone it is in UTC.
+            sort: Which jobs come first.
+            page_size: Jobs per request, at most 200.
+
+        """
         parameters = given(
             owner=owner,
             experiment=experiment,
+            sweep=sweep,
             status=status,
             tag=tag,
             spec_hash=spec_hash,
             created_after=created_after.isoformat() if created_after else None,
+            sort=sort,
             limit=str(page_size),
         )
         return self._pages(Job, "/v1/jobs", parameters)

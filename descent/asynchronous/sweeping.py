@@ -5,7 +5,7 @@ from typing import Any
 
 from descent.asynchronous.asking import Asking
 from descent.naming import PAGE_SIZE, Spec, as_body, as_header, given
-from models.answers import Sweep, SweepSummary
+from models.answers import Sweep
 
 
 class Sweeping(Asking):
@@ -29,11 +29,12 @@ class Sweeping(Asking):
             body["seeds"] = seeds if isinstance(seeds, int) else list(seeds)
         return await self._ask(Sweep, "POST", "/v1/sweeps", body=body, headers=as_header(idempotency_key))
 
-    def sweeps(self, *, page_size: int = PAGE_SIZE) -> AsyncIterator[SweepSummary]:
-        """Walk through the sweeps, newest first; their jobs are counted, not told."""
-        return self._pages(SweepSummary, "/v1/sweeps", given(limit=str(page_size)))
+    def sweeps(self, *, page_size: int = PAGE_SIZE) -> AsyncIterator[Sweep]:
+        """Iterate over the sweeps, newest first."""
+        return self._pages(Sweep, "/v1/sweeps", given(limit=str(page_size)))
 
     async def sweep(self, sweep_id: str) -> Sweep:
+        """Fetch a sweep; `jobs(sweep=sweep_id)` iterates over its jobs."""
         return await self._ask(Sweep, "GET", f"/v1/sweeps/{sweep_id}")
 
     async def cancel_sweep(self, sweep_id: str) -> Sweep:

@@ -15,7 +15,7 @@ from descent.commands.jobs import client, table_of
 from descent.console import Json, out, print_json
 from descent.drawing import STYLES
 from descent.errors import DescentError
-from models.answers import Sweep, SweepSummary
+from models.answers import Sweep
 from models.status import RunStatus
 
 app = typer.Typer(no_args_is_help=True, help="A base spec times a grid, as one request.")
@@ -78,10 +78,11 @@ def show(reference: Reference, as_json: Json = False) -> None:
     """Show a sweep and its jobs."""
     with client() as service:
         sweep = service.sweep(_find(service, reference))
+        jobs = list(service.jobs(sweep=sweep.id, sort="oldest"))
     if as_json:
-        print_json(sweep)
+        print_json({"sweep": sweep.model_dump(mode="json"), "jobs": [job.model_dump(mode="json") for job in jobs]})
         return
-    out.print(Text(sweep.name or sweep.id, style="bold"), table_of(sweep.jobs), sep="\n")
+    out.print(Text(sweep.name or sweep.id, style="bold"), table_of(jobs), sep="\n")
 
 
 @app.command()
@@ -112,7 +113,7 @@ def _report(sweep: Sweep, as_json: bool) -> None:
         print_json(sweep)
         return
     runs = ", ".join(f"{count} {status}" for status, count in sweep.runs_by_status.items() if count)
-    out.print(f"{sweep.id} is {sweep.status}: {len(sweep.jobs)} jobs, {runs}", highlight=False)
+    out.print(f"{sweep.id} is {sweep.status}: {sweep.jobs} jobs, {runs}", highlight=False)
     out.print(f"See them with `descent sweep show {sweep.name or sweep.id}`.", style="dim", highlight=False)
 
 
@@ -135,7 +136,7 @@ def _find(service: Client, reference: str) -> str:
     raise DescentError(f"{len(meant)} sweeps are called {reference!r}; take an id:\n{listed}")
 
 
-def _table(sweeps: list[SweepSummary]) -> Table:
+def _table(sweeps: list[Sweep]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("sweep", "status", "jobs", "runs", "ended", "grid", "submitted"):
         table.add_column(heading, justify="right" if heading in ("jobs", "runs", "ended") else "left")

@@ -12,8 +12,10 @@ from sqlalchemy import update
 from api import uploads
 from api.app import create_app
 from api.errors import Refusal
+from api.planning import Catalogue
 from models.database import Database
 from models.settings import Settings
+from models.spec.job import JobSpec
 from models.tables import Dataset
 from tests.datasets import class_folders, idx_files, passengers, zipped
 from tests.servers import http_client, running_api
@@ -160,8 +162,24 @@ def test_a_sweep_reads_an_uploaded_data_set_and_blames_the_grid_for_what_misread
     assert answer.json()["errors"][0]["pointer"] == "/grid/dataset.missing/2"
     answer = lasting_api.post("/v1/sweeps", json={"base": base, "grid": {"dataset.missing": ["impute", "drop"]}})
     assert answer.status_code == 202
-    rows = [job["spec"]["dataset"]["found"]["rows"] for job in answer.json()["jobs"]]
+    jobs = lasting_api.get("/v1/jobs", params={"sweep": answer.json()["id"], "sort": "oldest"}).json()["data"]
+    rows = [job["spec"]["dataset"]["found"]["rows"] for job in jobs]
     assert rows[0] == 400 > rows[1]
+
+
+def test_equal_data_sets_of_several_specs_are_read_once(api: httpx2.Client, database: Database) -> None:
+    upload(api, CSV, name="heights")
+    base = {"dataset": {"kind": "uploaded", "id": "heights", "missing": "impute"}}
+    specs = [
+        JobSpec.model_validate(base | {"optimizer": {"kind": "adam", "learning_rate": rate}}) for rate in (0.1, 0.01)
+    ]
+    with database.read() as session:
+        catalogue = Catalogue(session, "admin")
+        first, second = (catalogue.settle(spec).spec for spec in specs)
+    assert first.dataset.shape.rows == 4
+    assert first.dataset is second.dataset
+    assert first.model_dump(exclude={"optimizer"}) == second.model_dump(exclude={"optimizer"})
+    assert second.optimizer.learning_rate == 0.01
 
 
 def test_a_published_set_is_known_once_its_files_were_uploaded(api: httpx2.Client, database: Database) -> None:

@@ -94,7 +94,8 @@ def test_sweeps_data_sets_keys_and_the_house_have_events_too(api: httpx2.Client)
         return [event["action"] for event in found]
 
     assert actions(sweep["id"]) == ["submitted", "cancelled"]
-    assert [actions(job["id"]) for job in sweep["jobs"]] == [["submitted", "cancelled"]] * 2
+    jobs = api.get("/v1/jobs", params={"sweep": sweep["id"]}).json()["data"]
+    assert [actions(job["id"]) for job in jobs] == [["submitted", "cancelled"]] * 2
     assert actions(dataset) == ["uploaded", "deleted"]
     assert actions(key) == ["created", "rotated", "revoked"]
     assert actions("service") == ["house_kept"]

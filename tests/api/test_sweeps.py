@@ -3,7 +3,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from models.answers import Experiment, Page, Sweep, SweepSummary
+from models import tables
+from models.answers import Experiment, Job, Page, Sweep
+from models.database import Database
 from models.status import RunStatus
 from tests.api.fake_worker import FakeWorker
 from tests.api.specs import SPEC, spec
@@ -20,18 +22,33 @@ def submit(api: httpx2.Client, **changes: Any) -> Sweep:
     return Sweep.model_validate(answer.json())
 
 
+def listed(api: httpx2.Client, **parameters: Any) -> Page[Job]:
+    answer = api.get("/v1/jobs", params=parameters)
+    assert answer.status_code == 200, answer.text
+    return Page[Job].model_validate(answer.json())
+
+
+def jobs_of(api: httpx2.Client, made: Sweep) -> list[Job]:
+    """The jobs of a sweep, in the order of its grid."""
+    jobs = listed(api, sweep=made.id, sort="oldest", limit=200).data
+    assert len(jobs) == made.jobs
+    return jobs
+
+
 def test_a_sweep_becomes_one_job_per_combination(api: httpx2.Client) -> None:
     grid = {"optimizer.learning_rate": [0.1, 0.01], "batch_size": [32, "full"]}
     made = submit(api, grid=grid, seeds=3)
-    assert [job.name for job in made.jobs] == [
+    jobs = jobs_of(api, made)
+    assert [job.name for job in jobs] == [
         "rates · learning_rate=0.1, batch_size=32",
         "rates · learning_rate=0.1, batch_size=full",
         "rates · learning_rate=0.01, batch_size=32",
         "rates · learning_rate=0.01, batch_size=full",
     ]
-    assert {job.experiment for job in made.jobs} == {"rates"}
-    assert {job.sweep_id for job in made.jobs} == {made.id}
-    assert [job.spec.optimizer.learning_rate for job in made.jobs] == [0.1, 0.1, 0.01, 0.01]
+    assert {job.experiment for job in jobs} == {"rates"}
+    assert {job.sweep_id for job in jobs} == {made.id}
+    assert [job.spec.optimizer.learning_rate for job in jobs] == [0.1, 0.1, 0.01, 0.01]
+    assert made.jobs == 4
     assert made.runs_by_status == {RunStatus.QUEUED: 12}
     assert Sweep.model_validate(api.get(f"/v1/sweeps/{made.id}").json()) == made
 
@@ -39,17 +56,35 @@ def test_a_sweep_becomes_one_job_per_combination(api: httpx2.Client) -> None:
 def test_paths_lead_into_lists_and_through_bare_names(api: httpx2.Client) -> None:
     base = spec(regularizers=["l2"], experiment="mine")
     made = submit(api, base=base, grid={"regularizers.0.weight": [0.1, 0.2], "evaluation.validation": [0.3]}, seeds=[7])
-    assert [job.spec.regularizers[0].model_dump()["weight"] for job in made.jobs] == [0.1, 0.2]
-    assert {job.spec.evaluation.model_dump()["validation"] for job in made.jobs} == {0.3}
-    assert {job.experiment for job in made.jobs} == {"mine"}
+    jobs = jobs_of(api, made)
+    assert [job.spec.regularizers[0].model_dump()["weight"] for job in jobs] == [0.1, 0.2]
+    assert {job.spec.evaluation.model_dump()["validation"] for job in jobs} == {0.3}
+    assert {job.experiment for job in jobs} == {"mine"}
+
+
+def test_a_path_into_a_value_of_the_grid_changes_neither_the_grid_nor_the_base(
+    api: httpx2.Client, database: Database
+) -> None:
+    grid = {"optimizer": [{"kind": "adam"}, "sgd"], "optimizer.learning_rate": [0.1], "evaluation.test": [0.1]}
+    made = submit(api, base=spec(evaluation={"kind": "holdout"}), grid=grid)
+    assert made.grid == grid
+    with database.read() as session:
+        assert session.get_one(tables.Sweep, made.id).base == spec(evaluation={"kind": "holdout"})
+    jobs = jobs_of(api, made)
+    assert [job.name for job in jobs] == [
+        'rates · optimizer={"kind": "adam"}, learning_rate=0.1, test=0.1',
+        "rates · optimizer=sgd, learning_rate=0.1, test=0.1",
+    ]
+    assert {job.spec.optimizer.learning_rate for job in jobs} == {0.1}
 
 
 def test_whole_components_can_be_swept_and_equal_last_parts_are_told_apart(api: httpx2.Client) -> None:
     made = submit(api, grid={"optimizer": ["adam", {"kind": "sgd"}]})
-    assert [job.spec.optimizer.kind for job in made.jobs] == ["adam", "sgd"]
-    assert made.jobs[0].name == "rates · optimizer=adam"
+    jobs = jobs_of(api, made)
+    assert [job.spec.optimizer.kind for job in jobs] == ["adam", "sgd"]
+    assert jobs[0].name == "rates · optimizer=adam"
     both = submit(api, grid={"optimizer.kind": ["adam"], "network.kind": ["linear"]})
-    assert both.jobs[0].name == "rates · optimizer.kind=adam, network.kind=linear"
+    assert jobs_of(api, both)[0].name == "rates · optimizer.kind=adam, network.kind=linear"
 
 
 @pytest.mark.parametrize(
@@ -87,11 +122,45 @@ def test_a_wrong_sweep_is_refused_at_the_grids_entry(
 
 def test_sweeps_are_listed_with_their_jobs_counted(api: httpx2.Client) -> None:
     ids = [submit(api, name=name).id for name in ("a", "b", "c")]
-    first = Page[SweepSummary].model_validate(api.get("/v1/sweeps", params={"limit": 2}).json())
+    first = Page[Sweep].model_validate(api.get("/v1/sweeps", params={"limit": 2}).json())
     assert [(found.id, found.jobs) for found in first.data] == [(ids[2], 2), (ids[1], 2)]
     assert first.data[0].runs_by_status == {RunStatus.QUEUED: 2}
     rest = api.get("/v1/sweeps", params={"after": first.next_after}).json()
     assert [found["id"] for found in rest["data"]] == [ids[0]]
+
+
+def test_every_answer_about_a_sweep_of_many_jobs_is_small(api: httpx2.Client) -> None:
+    rates = [step / 1_000 for step in range(1, 151)]
+    body = sweep(base=spec(notes="n" * 2_000), grid={"optimizer.learning_rate": rates})
+    key = {"Idempotency-Key": "many"}
+    first = api.post("/v1/sweeps", json=body, headers=key)
+    place = f"/v1/sweeps/{first.json()['id']}"
+    sweeps = [first, api.post("/v1/sweeps", json=body, headers=key), api.get(place)]
+    sweeps += [api.post(f"{place}/{action}") for action in ("pause", "resume", "cancel")]
+    for answer in sweeps:
+        assert (answer.is_success, answer.json()["jobs"]) == (True, 150), answer.text
+        assert len(answer.content) < 2_500, "little more than the grid"
+    assert [list(answer.json()["runs_by_status"].items()) for answer in sweeps] == [
+        [(status, 150)] for status in ("queued", "queued", "queued", "paused", "queued", "cancelled")
+    ]
+
+
+def test_jobs_are_listed_by_their_sweep_page_by_page(api: httpx2.Client) -> None:
+    made = submit(api, grid={"batch_size": [8, 16, 24, 32, 40]})
+    submit(api)
+    api.post("/v1/jobs", json=SPEC)
+    first = listed(api, sweep=made.id, sort="oldest", limit=3)
+    rest = listed(api, sweep=made.id, sort="oldest", limit=3, after=first.next_after)
+    assert [job.spec.batch_size for job in (*first.data, *rest.data)] == [8, 16, 24, 32, 40]
+    assert (first.has_more, rest.has_more) == (True, False)
+    newest = listed(api, sweep=made.id)
+    assert [job.spec.batch_size for job in newest.data] == [40, 32, 24, 16, 8]
+    chosen = first.data[1]
+    assert [job.id for job in listed(api, sweep=made.id, spec_hash=chosen.spec_hash).data] == [chosen.id]
+    assert listed(api, sweep=made.id, status="running").data == []
+    for unknown in (made.id[:-1], "sweep_0", ""):
+        assert listed(api, sweep=unknown).data == []
+    assert api.get("/v1/jobs", params={"sweep": "s" * 41}).status_code == 422
 
 
 def test_a_cancelled_sweep_cancels_what_has_not_ended(api: httpx2.Client, worker: FakeWorker) -> None:

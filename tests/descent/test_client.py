@@ -104,13 +104,15 @@ def test_a_list_is_walked_page_by_page_and_only_as_far_as_needed(service: Servic
         return Answer(body=make_page(make_job("job_3")) if after == "second" else first)
 
     service.on("GET", "/v1/jobs", page)
-    walk = client.jobs(experiment="lab", status="queued", page_size=2)
+    walk = client.jobs(experiment="lab", sweep="sweep_1", status="queued", sort="oldest", page_size=2)
     assert next(walk).id == "job_1"
     assert len(service.requests) == 1
     assert [job.id for job in walk] == ["job_2", "job_3"]
     assert service.requests[1].parameters == [
         ("experiment", "lab"),
+        ("sweep", "sweep_1"),
         ("status", "queued"),
+        ("sort", "oldest"),
         ("limit", "2"),
         ("after", "second"),
     ]
@@ -131,7 +133,7 @@ def test_a_sweep_is_a_base_a_grid_and_if_asked_for_the_seeds(service: Service, c
         "name": "rates",
         "grid": {},
         "created_at": "2026-01-02T03:04:05Z",
-        "jobs": [],
+        "jobs": 2,
     }
     service.on("POST", "/v1/sweeps", Answer(202, sweep | {"status": "queued", "runs_by_status": {}}))
     base = {"dataset": "sine", "optimizer": "adam"}
@@ -173,7 +175,7 @@ def test_jobs_and_sweeps_are_paused_and_resumed(service: Service, client: Client
         "name": "",
         "grid": {},
         "created_at": "2026-01-02T03:04:05Z",
-        "jobs": [],
+        "jobs": 2,
     }
     service.on("POST", f"/v1/jobs/job_1/{action}", Answer(202, make_job(status="paused")))
     service.on("POST", f"/v1/sweeps/sweep_1/{action}", Answer(202, sweep | {"status": "paused", "runs_by_status": {}}))

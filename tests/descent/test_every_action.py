@@ -49,6 +49,10 @@ def test_a_sweep_is_typed_listed_shown_paused_resumed_and_cancelled(mine: Client
     assert "rates" in done("sweep", "list").stdout
     shown = done("sweep", "show", "rates").stdout
     assert shown.count("queued") == 2
+    assert shown.index("learning_rate=0.01") < shown.index("learning_rate=0.001"), "in the order of the grid"
+    whole = json.loads(done("sweep", "show", "rates", "--json").stdout)
+    assert whole["sweep"] == listed
+    assert [job["spec"]["optimizer"]["learning_rate"] for job in whole["jobs"]] == [0.01, 0.001]
     assert "4 paused" in done("sweep", "pause", "rates").stdout
     assert "4 queued" in done("sweep", "resume", listed["id"][:20]).stdout
     assert "4 cancelled" in done("sweep", "cancel", "rates").stdout

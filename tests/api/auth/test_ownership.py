@@ -143,7 +143,8 @@ def everything(database: Database) -> dict[str, Any]:
 
 def test_lists_have_what_is_ones_own(things: Belongings) -> None:
     listed = ("sweeps", "experiments", "datasets", "test-ledger", "events?action=submitted")
-    asked = ("experiment=secret", "tag=secret", "status=succeeded", "status=queued", "")
+    sweep = f"sweep={things.ids['sweep_id']}"
+    asked = (sweep, "experiment=secret", "tag=secret", "status=succeeded", "status=queued", "")
     for path in (*(f"/v1/{name}" for name in listed), *(f"/v1/jobs?{condition}" for condition in asked)):
         assert things.ada.get(path).json()["data"], path
         assert things.bob.get(path).json() == {"data": [], "has_more": False, "next_after": None}, path

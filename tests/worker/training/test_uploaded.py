@@ -1,6 +1,7 @@
 """Training on data that somebody uploaded."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
 from models.spec.plan import plan
 from models.spec.uploads import Uploaded
+from models.stored import Column, Description
 from tests.datasets import passengers as passengers_csv
 from tests.worker.training.conftest import Train
 from tests.worker.training.torch_networks import torch_network
@@ -180,6 +182,17 @@ def test_a_spec_that_misreads_its_data_is_refused_at_its_place(
         settled(data, dataset)
     assert refused.value.pointer == pointer
     assert reason in str(refused.value)
+
+
+def test_the_time_to_read_a_wide_table_grows_with_its_columns_and_not_with_their_square() -> None:
+    names = [f"column_{place}" for place in range(10_000)]
+    columns = tuple(Column(name=name, type="number", missing=0) for name in names)
+    description = Description(format="csv", layout="table", rows=100, columns=columns)
+    started = time.process_time()
+    reading = read(description, Uploaded(id="wide", target=names[0], features=tuple(names[2:])), Holdout())
+    assert time.process_time() - started < 0.5, "0.02 s, against 2.5 s with a search per column"
+    assert [feature.name for feature in reading.features] == names[2:]
+    assert reading.left_out == {names[1]: "not among the features"}
 
 
 def test_one_class_is_refused(tmp_path: Path) -> None:
