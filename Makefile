@@ -41,8 +41,9 @@ chaos: $(VENV)/dev ## Train 1,000 jobs under faults, and 60 on plain Celery besi
 	@$(BIN)/python -m tests.chaos --jobs 1000 --fault-seconds 2 --seconds-limit 1200 --plain-jobs 60
 
 .PHONY: fuzz
-fuzz: $(VENV)/dev ## Send ten thousand requests, well- and ill-formed, made from the OpenAPI document
-	@$(BIN)/python -m tests.fuzz
+fuzz: $(VENV)/dev ## Send twice ten thousand requests made from the OpenAPI document, with an admin's and with an owner's key
+	@$(BIN)/python -m tests.fuzz --scope admin
+	@$(BIN)/python -m tests.fuzz --scope submit
 
 .PHONY: check
 check: $(VENV)/dev ## Lint, types, import contracts, generated docs

@@ -8,10 +8,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.auth.principals import ANONYMOUS, Principal
-from api.auth.scopes import CHALLENGE, CLOSE, HOW_TO_AUTHENTICATE
+from api.auth.scopes import CHALLENGE, HOW_TO_AUTHENTICATE
 from api.dependencies import Service
 from api.errors import RATE_LIMITED, UNAUTHENTICATED, Refusal
 from api.http.addresses import client_address
+from api.quotas.requests import CLOSE
 from api.quotas.token_bucket import TokenBucket
 from models.settings import Settings
 

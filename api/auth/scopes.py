@@ -20,7 +20,7 @@ from starlette.types import Scope as Connection
 
 from api.auth.principals import Principal
 from api.errors import FORBIDDEN, UNAUTHENTICATED, Refusal
-from api.quotas.requests import run_in_turn
+from api.quotas.requests import CLOSE, run_in_turn
 from models.access import Scope
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CLOSE = {"Connection": "close"}
-"""Headers of a refusal before the body: the client may still be sending it, and it is never read."""
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="descent"', **CLOSE}
 HOW_TO_AUTHENTICATE = "send Authorization: Bearer <key> (descent takes the key from DESCENT_KEY)"
 

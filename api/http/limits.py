@@ -35,7 +35,7 @@ from api.http.addresses import client_address
 from api.http.connections import RETRY_AFTER_SECONDS
 from api.http.paths import path_flaw
 from api.pointers import pointer_to
-from api.quotas.requests import run_in_turn
+from api.quotas.requests import CLOSE, run_in_turn
 from models.answers import ProblemError
 from models.settings import Settings
 
@@ -48,7 +48,6 @@ UPLOADS = "/v1/datasets"
 """The one path that takes large bodies."""
 MAX_WHOLE_NUMBER = 2**63 - 1
 
-_HANG_UP = {"Connection": "close"}
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
 
@@ -85,19 +84,19 @@ class RequestLimits:
     def _refusal(self, scope: Scope) -> Refusal | None:
         flaw = path_flaw(scope["raw_path"])
         if flaw is not None:
-            return Refusal(MALFORMED, flaw, headers=_HANG_UP)
+            return Refusal(MALFORMED, flaw, headers=CLOSE)
         address = client_address(scope["client"][0]) if scope["client"] else ""
         if self._in_flight[address] >= self._config.max_address_connections:
             detail = f"your address has {self._in_flight[address]:,} requests in flight: wait until one was answered"
-            return Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS), **_HANG_UP})
+            return Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS), **CLOSE})
         headers = Headers(scope=scope)
         lines = [scope["raw_path"], scope["query_string"], *(part for line in headers.raw for part in line)]
         if sum(map(len, lines)) > MAX_HEAD_BYTES:
             detail = f"the address and headers may have at most {MAX_HEAD_BYTES:,} bytes together"
-            return Refusal(HEAD_TOO_LARGE, detail, headers=_HANG_UP)
+            return Refusal(HEAD_TOO_LARGE, detail, headers=CLOSE)
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy in front may have gone by the other one, and taken the rest for somebody else's request.
-            return Refusal(MALFORMED, "Content-Length and Transfer-Encoding contradict each other", headers=_HANG_UP)
+            return Refusal(MALFORMED, "Content-Length and Transfer-Encoding contradict each other", headers=CLOSE)
         if not self._serves(headers.get("host", "")):
             return Refusal(
                 UNKNOWN_HOST, "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
@@ -134,7 +133,7 @@ class _Body:
         # Read on and keep nothing: who is still sending does not hear the answer.
         while not self._is_whole and self._seen < self._most + MAX_DISCARDED_BYTES:
             await self._next()
-        raise Refusal(TOO_LARGE, f"a body may have at most {self._most:,} bytes", headers=_HANG_UP)
+        raise Refusal(TOO_LARGE, f"a body may have at most {self._most:,} bytes", headers=CLOSE)
 
     async def _next(self) -> Message:
         if self._is_whole:
@@ -146,7 +145,7 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), most - self._waited)
         except TimeoutError:
             detail = f"{self._seen:,} bytes came within {most:.0f} s: send it again, over a faster line"
-            raise Refusal(TOO_SLOW, detail, headers=_HANG_UP) from None
+            raise Refusal(TOO_SLOW, detail, headers=CLOSE) from None
         self._waited += monotonic() - began
         self._seen += len(message.get("body", b""))
         self._is_whole = not message.get("more_body", False)

@@ -29,6 +29,8 @@ PROMPT_REFUSALS = 60
 DELAY_SECONDS = 1.0
 HEAVY_SECONDS = 0.02
 """Of processor time, above which calls of a function run one after the other for an owner."""
+CLOSE = {"Connection": "close"}
+"""Headers of a refusal before the body: the client may still be sending it, and it is never read."""
 MOST_REMEMBERED = 1_000
 """Owners without a request in flight whose processor time is remembered."""
 
@@ -49,6 +51,10 @@ class _Usage:
         self._heavy = asyncio.Semaphore(1)
         self._costs: dict[Callable[..., Any], float] = {}
         """Recent seconds of processor time of each function."""
+
+    @property
+    def is_in_use(self) -> bool:
+        return bool(self.requests or self.followers or self.uploads)
 
     @asynccontextmanager
     async def thread_for(self, function: Callable[..., Any]) -> AsyncIterator[None]:
@@ -120,13 +126,12 @@ async def run_in_turn(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
 
 class RequestQuotas:
-    """Admits requests; one for an API process."""
+    """Admits requests; one for an API process. Admins have no quotas."""
 
     def __init__(self, settings: Settings, rates: Rates) -> None:
         self._settings = settings
         self._rates = rates
-        self._usages: dict[tuple[str, bool], _Usage] = {}
-        """By owner, and whether the key is an admin's: admins are not limited."""
+        self._usages: dict[str, _Usage] = {}
         self._followers = 0
 
     async def serve(self, principal: Principal, required: Scope, work: Callable[[], Awaitable[None]]) -> None:
@@ -137,25 +142,23 @@ class RequestQuotas:
                 much processor time.
 
         """
-        usage = self._usage_of(principal)
+        if principal.is_admin:
+            await work()
+            return
+        usage, is_admitted = self._usage_of(principal.owner), False
         try:
-            if not principal.is_admin:
-                self._check(usage)
+            with self._in_flight(usage):
                 await self._count(principal, required)
+                is_admitted = True
+                token = _usage.set(usage)
+                try:
+                    await _Metered(work(), usage.processor)
+                finally:
+                    _usage.reset(token)
         except Refusal:
-            if not usage.refusals.take(1):
+            if not is_admitted and not usage.refusals.take(1):
                 await asyncio.sleep(DELAY_SECONDS)
             raise
-        usage.requests += 1
-        token = _usage.set(None if principal.is_admin else usage)
-        try:
-            if principal.is_admin:
-                await work()
-            else:
-                await _Metered(work(), usage.processor)
-        finally:
-            _usage.reset(token)
-            usage.requests -= 1
 
     @contextmanager
     def following(self, principal: Principal) -> Iterator[None]:
@@ -165,9 +168,9 @@ class RequestQuotas:
             Refusal: if the owner, or the process, has as many as it may.
 
         """
-        usage, most = self._usage_of(principal), self._settings.max_owner_streams
+        usage, most = self._usage_of(principal.owner), self._settings.max_owner_streams
         if not principal.is_admin and usage.followers >= most:
-            detail = f"you have {most:,} event streams, long polls and downloads open already: end one first"
+            detail = f"you have {usage.followers:,} event streams, long polls and downloads open: end one first"
             raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS)})
         if self._followers >= self._settings.max_streams:
             detail = "this process has as many event streams, long polls and downloads open as it can: try again"
@@ -188,10 +191,10 @@ class RequestQuotas:
             Refusal: if the owner sends as many as it may.
 
         """
-        usage, most = self._usage_of(principal), self._settings.max_owner_uploads
+        usage, most = self._usage_of(principal.owner), self._settings.max_owner_uploads
         if not principal.is_admin and usage.uploads >= most:
-            detail = f"you send {usage.uploads:,} upload{'s' * (usage.uploads != 1)} already: wait until one has ended"
-            raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS), "Connection": "close"})
+            detail = f"you have {usage.uploads:,} uploads under way: wait until one has ended"
+            raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS), **CLOSE})
         usage.uploads += 1
         try:
             yield
@@ -203,20 +206,25 @@ class RequestQuotas:
         """The uploads of all owners that are under way."""
         return sum(usage.uploads for usage in self._usages.values())
 
-    def _usage_of(self, principal: Principal) -> _Usage:
-        key = principal.owner, principal.is_admin
-        if key not in self._usages:
+    def _usage_of(self, owner: str) -> _Usage:
+        if owner not in self._usages:
             if len(self._usages) >= MOST_REMEMBERED:
-                self._usages = {key: usage for key, usage in self._usages.items() if usage.requests}
-            self._usages[key] = _Usage(self._settings)
-        return self._usages[key]
+                self._usages = {name: usage for name, usage in self._usages.items() if usage.is_in_use}
+            self._usages[owner] = _Usage(self._settings)
+        return self._usages[owner]
 
-    def _check(self, usage: _Usage) -> None:
+    @contextmanager
+    def _in_flight(self, usage: _Usage) -> Iterator[None]:
         if usage.requests >= self._settings.max_owner_requests:
-            detail = f"you have {usage.requests:,} requests in flight already: wait until one has been answered"
+            detail = f"you have {usage.requests:,} requests in flight: wait until one has been answered"
             raise _rate_limited(detail, RETRY_SECONDS)
         if seconds := usage.processor.seconds_to_wait():
             raise _rate_limited(f"your requests took too much processor time: wait {seconds} s", seconds)
+        usage.requests += 1
+        try:
+            yield
+        finally:
+            usage.requests -= 1
 
     async def _count(self, principal: Principal, required: Scope) -> None:
         if required is Scope.METRICS:
@@ -230,8 +238,7 @@ class RequestQuotas:
 
 
 def _rate_limited(detail: str, seconds: int) -> Refusal:
-    # The body is not read: the client may still be sending it.
-    return Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(seconds), "Connection": "close"})
+    return Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(seconds), **CLOSE})
 
 
 class _Metered(Generic[T]):

@@ -194,6 +194,7 @@ def test_nothing_is_queued_whose_files_would_exceed_the_quota(
         (run,) = worker.claim()
         run.finish(RunStatus.FAILED)
         sweep = api.ada.post("/v1/sweeps", json={"base": spec(), "grid": {"batch_size": [8, 16]}}).json()
+        (paused, _) = api.ada.get("/v1/jobs", params={"sweep": sweep["id"]}).json()["data"]
         assert api.ada.post(f"/v1/sweeps/{sweep['id']}/pause").status_code == 202
         assert usage(api.ada)["expected_bytes"] == 2 * size, "paused runs are unfinished"
         assert f"add {4 * size:,}" in refused(api.ada.post("/v1/jobs", json=spec(seeds=2)), "over_quota")
@@ -203,7 +204,7 @@ def test_nothing_is_queued_whose_files_would_exceed_the_quota(
             ("POST", "/v1/jobs", spec()),
             ("POST", "/v1/sweeps", {"base": spec(), "grid": {"batch_size": [8, 16]}}),
             ("POST", f"/v1/jobs/{failed}/retry", None),
-            ("POST", f"/v1/jobs/{sweep['jobs'][0]['id']}/resume", None),
+            ("POST", f"/v1/jobs/{paused['id']}/resume", None),
             ("POST", f"/v1/sweeps/{sweep['id']}/resume", None),
             ("PATCH", f"/v1/jobs/{succeeded}", {"budget": {"steps": 200}}),
         ):

@@ -3,16 +3,23 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import pytest
+from sqlalchemy import update
 
+from api.routes import streams
 from descent.history import History
 from models.answers import MetricsPage
+from models.database import Database
 from models.status import RunStatus
+from models.tables import Key, now
 from tests.api.fake_worker import FakeRun, FakeWorker
+from tests.api.specs import SPEC
+from tests.servers import http_client
 
 
 @pytest.fixture
@@ -173,3 +180,28 @@ def test_a_stream_that_cannot_begin_is_refused_as_a_problem(api: httpx2.Client, 
     answer = api.get(f"/v1/runs/{run.claimed.id}/stream", headers={"Last-Event-ID": "never"})
     assert answer.status_code == 422
     assert api.get("/v1/runs/run_0/stream").status_code == 404
+
+
+@pytest.mark.parametrize("change", ["revoke", "rotate", "expire"])
+def test_a_stream_and_a_long_poll_end_with_their_key(
+    api: httpx2.Client, database: Database, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(streams, "KEY_CHECK_SECONDS", 0.1)
+    key = api.post("/v1/keys", json={"owner": "ada"}).json()
+    with http_client(str(api.base_url), key=key["key"]) as ada, ThreadPoolExecutor(1) as pool:
+        job = ada.post("/v1/jobs", json=SPEC).json()["id"]
+        path = f"/v1/runs/{ada.get(f'/v1/jobs/{job}/runs').json()['data'][0]['id']}"
+        with ada.stream("GET", f"{path}/stream") as answer:
+            lines = answer.iter_lines()
+            assert next(lines) == "event: status"
+            poll = pool.submit(ada.get, f"{path}/metrics", params={"wait": 3})
+            if change == "revoke":
+                api.delete(f"/v1/keys/{key['id']}")
+            elif change == "rotate":
+                api.post(f"/v1/keys/{key['id']}/rotate")
+            else:
+                with database.write() as session:
+                    session.execute(update(Key).values(expires_at=now()))
+            assert "event: end" not in list(lines), "the run has not ended"
+        assert poll.result().status_code == 401
+        assert ada.get(f"{path}/metrics").status_code == 401

@@ -267,7 +267,7 @@ def test_long_polls_streams_and_downloads_count_together(settings_on_sqlite: Set
             # Kept: an iterator that is collected closes its stream.
             lines = [one.iter_lines(), other.iter_lines()]
             assert all(next(stream) for stream in lines)
-            assert "open already" in refused(api.ada.get(f"{path}/metrics", params={"wait": 1}), "over_quota")
+            assert "downloads open" in refused(api.ada.get(f"{path}/metrics", params={"wait": 1}), "over_quota")
             refused(api.ada.get(f"{path}/artifacts/none"), "over_quota")
             assert api.ada.get(f"{path}/metrics").status_code == 200, "a poll that does not wait is not counted"
         eventually(lambda: api.ada.get(f"{path}/artifacts/none").status_code == 404, "the streams made room")
@@ -288,7 +288,7 @@ def test_uploads_of_an_owner_are_limited_at_once(settings_on_sqlite: Settings) -
         first = stack.enter_context(ThreadPoolExecutor(1)).submit(ada.post, "/v1/datasets", content=body())
         eventually(lambda: app.state.service.requests.uploads == 1, "the first upload has begun")
         refusal = ada.post("/v1/datasets", content=b"x,y\n1,2\n2,3\n")
-        assert "upload already" in refused(refusal, "over_quota")
+        assert "uploads under way" in refused(refusal, "over_quota")
         assert bob.post("/v1/datasets", content=b"x,y\n1,2\n2,3\n").status_code == 201
         gate.set()
         assert first.result().status_code == 201
