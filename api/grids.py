@@ -18,6 +18,8 @@ from models.spec.job import JobSpec
 from models.spec.plan import PlanError
 
 MAX_NAME = 200
+MAX_BYTES = 64 * 1024**2
+"""Of the specs of a sweep as they are stored: each job has a copy of the base."""
 
 Grid = Mapping[str, Sequence[Any]]
 
@@ -53,6 +55,10 @@ def expand(
     count = prod(len(values) for values in grid.values())
     if count > most_jobs:
         raise invalid("/grid", "too_many", f"{count:,} combinations exceed the limit of {most_jobs:,} jobs")
+    size = count * len(json.dumps(base))
+    if size > MAX_BYTES:
+        detail = f"{count:,} copies of this base take {size:,} bytes, more than {MAX_BYTES:,}: shorten it, or the grid"
+        raise invalid("/base", "too_large", detail)
     choices = [
         [Choice(path, position, value, _words(value)) for position, value in enumerate(values)]
         for path, values in grid.items()

@@ -182,3 +182,11 @@ def test_experiments_are_the_names_that_jobs_share(api: httpx2.Client) -> None:
     assert rest.data[0].runs_by_status == {RunStatus.QUEUED: 2}
     one = Experiment.model_validate(api.get("/v1/experiments/b/c%20d%3F").json())
     assert one == first.data[0]
+
+
+def test_a_sweep_of_large_specs_is_refused_before_any_of_them_is_stored(api: httpx2.Client) -> None:
+    base = SPEC | {"notes": "n" * 10_000, "dataset": {"kind": "uploaded", "id": "wide", "features": ["f" * 100] * 600}}
+    body = {"base": base, "grid": {"optimizer.learning_rate": [place / 1_000 for place in range(1, 1_001)]}}
+    (error,) = api.post("/v1/sweeps", json=body).json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/base", "too_large")
+    assert api.get("/v1/jobs").json()["data"] == []
