@@ -62,6 +62,12 @@ CHANGED = ProblemKind(
 )
 TOO_SLOW = ProblemKind(408, "too_slow", "The body comes too slowly", "1,024 bytes came within 30 s: send it again")
 TOO_LARGE = ProblemKind(413, "body_too_large", "The body is too large", "a body may have at most 262,144 bytes")
+TOO_MANY_ROWS = ProblemKind(
+    413,
+    "too_many_rows",
+    "The network takes fewer rows per request",
+    "this network takes at most 980 rows per request, and these are 10,000: send fewer at once",
+)
 HEAD_TOO_LARGE = ProblemKind(
     431, "head_too_large", "The address and headers are too large", "they may have at most 65,536 bytes together"
 )

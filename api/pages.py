@@ -1,25 +1,26 @@
 """Pages of a list: keyset cursors that stay right while rows are added, and that nobody has to understand."""
 
 import base64
-import binascii
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import Query
+from pydantic import StringConstraints, TypeAdapter
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.errors import invalid
+from api.moments import Moment
 from models.answers import Page
 from models.tables import Instant
 
 MAX_PAGE = 200
 
 PageLimit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of a page.")]
-PageAfter = Annotated[str, Query(max_length=400, description="`next_after` of the page before.")]
+PageAfter = Annotated[str, Query(max_length=1_200, description="`next_after` of the page before.")]
 PageSort = Annotated[Literal["newest", "oldest"], Query(description="Which items come first.")]
 
 Row = TypeVar("Row")
@@ -29,8 +30,11 @@ Item = TypeVar("Item")
 class Key(NamedTuple):
     """Where a page ends: a moment, and an id or name that tells apart what shares it."""
 
-    moment: datetime
-    name: str
+    moment: Moment
+    name: Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+_KEY = TypeAdapter(Key)
 
 
 def _checksum(text: str) -> str:
@@ -38,7 +42,7 @@ def _checksum(text: str) -> str:
 
 
 def encode(key: Key) -> str:
-    text = json.dumps([key.moment.isoformat(), key.name])
+    text = json.dumps([key.moment.isoformat(), key.name], ensure_ascii=False)
     return base64.urlsafe_b64encode((_checksum(text) + text).encode()).decode().rstrip("=")
 
 
@@ -54,9 +58,11 @@ def decode(after: str) -> Key:
         checksum, text = plain[:12], plain[12:]
         if checksum != _checksum(text):
             raise ValueError("changed on its way")
-        moment, name = json.loads(text)
-        return Key(datetime.fromisoformat(moment).astimezone(UTC), name)
-    except (ValueError, binascii.Error):
+        key = _KEY.validate_json(text)
+        if encode(key) != after:
+            raise ValueError("written in another way")
+        return key
+    except ValueError:
         raise invalid("?after", "not_a_cursor", "send back a next_after that this server gave") from None
 
 

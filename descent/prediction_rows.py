@@ -26,13 +26,32 @@ _ROW = re.compile(r"/rows/(\d+)")
 
 
 @dataclass(frozen=True)
+class _Form:
+    """How rows become a body."""
+
+    media_type: str
+    before: bytes
+    between: bytes
+    after: bytes
+
+
+@dataclass(frozen=True)
 class Part:
     """One request's rows."""
 
-    content: bytes
-    media_type: str
+    form: _Form
+    rows: Sequence[bytes]
     first: int
     """Place of its first row among all."""
+
+    @property
+    def content(self) -> bytes:
+        return self.form.before + self.form.between.join(self.rows) + self.form.after
+
+    def cut(self, most: int) -> "list[Part]":
+        """Return parts of at most `most` rows."""
+        starts = range(0, len(self.rows), most)
+        return [Part(self.form, self.rows[start : start + most], self.first + start) for start in starts]
 
 
 def parts(rows: Rows | Path) -> Iterator[Part]:
@@ -44,8 +63,15 @@ def parts(rows: Rows | Path) -> Iterator[Part]:
     """
     if isinstance(rows, Path):
         header, records = _records(rows)
-        return _cut(map(_line, records), "text/csv", header, b"", b"")
-    return _cut((_json(place, row) for place, row in enumerate(rows)), "application/json", b'{"rows":[', b",", b"]}")
+        return _cut(map(_line, records), _Form("text/csv", header, b"", b""))
+    form = _Form("application/json", b'{"rows":[', b",", b"]}")
+    return _cut((_json(place, row) for place, row in enumerate(rows)), form)
+
+
+def rows_taken(refused: Refused) -> int:
+    """Return how many rows of a request the network takes, if the service refused it for having more; otherwise 0."""
+    most = (refused.problem.model_extra or {}).get("max_rows")
+    return most if isinstance(most, int) else 0
 
 
 def joined(answers: Sequence[Predictions]) -> Predictions:
@@ -68,21 +94,21 @@ def at_home(refused: Refused, part: Part) -> Refused:
     return Refused(Problem.model_validate({**problem.model_dump(), "errors": [error.model_dump() for error in errors]}))
 
 
-def _cut(rows: Iterator[bytes], media_type: str, before: bytes, between: bytes, after: bytes) -> Iterator[Part]:
-    empty = len(before) + len(after)
+def _cut(rows: Iterator[bytes], form: _Form) -> Iterator[Part]:
+    empty = len(form.before) + len(form.after)
     kept: list[bytes] = []
     size, first = empty, 0
     for row in rows:
-        grown = size + len(row) + len(between)
+        grown = size + len(row) + len(form.between)
         if kept and (grown > MOST_BYTES or len(kept) == MOST_ROWS):
-            yield Part(before + between.join(kept) + after, media_type, first)
+            yield Part(form, kept, first)
             first += len(kept)
-            kept, grown = [], empty + len(row) + len(between)
+            kept, grown = [], empty + len(row) + len(form.between)
         kept.append(row)
         size = grown
     if not kept:
         raise DescentError("There are no rows to predict.")
-    yield Part(before + between.join(kept) + after, media_type, first)
+    yield Part(form, kept, first)
 
 
 def _json(place: int, row: Mapping[str, Any] | Sequence[Any]) -> bytes:

@@ -74,7 +74,7 @@ class Uploading(Asking):
     def predict(self, run: str | Run, rows: Rows | Path | str) -> Predictions:
         """What a run's network says of raw rows: objects of column name to value, or lists of numbers, or a CSV file.
 
-        They are sent in several requests where they are too many for one.
+        They are sent in several requests where they are too many for one: a large network takes fewer than a small one.
 
         Example:
             >>> answer = client.predict(run, [{"age": 29, "class": "first", "sex": "female"}])
@@ -82,15 +82,25 @@ class Uploading(Asking):
             ['yes']
 
         """
-        parts = prediction_rows.parts(Path(rows) if isinstance(rows, str) else rows)
-        return prediction_rows.joined([self._predict(run, part) for part in parts])
+        answers: list[Predictions] = []
+        most = prediction_rows.MOST_ROWS
+        for part in prediction_rows.parts(Path(rows) if isinstance(rows, str) else rows):
+            left = part.cut(most)
+            while left:
+                try:
+                    answers.append(self._predict(run, left[0]))
+                except Refused as refused:
+                    most = prediction_rows.rows_taken(refused)
+                    if not 0 < most < len(left[0].rows):
+                        raise prediction_rows.at_home(refused, left[0]) from refused
+                    left = [smaller for larger in left for smaller in larger.cut(most)]
+                else:
+                    del left[0]
+        return prediction_rows.joined(answers)
 
     def _predict(self, run: str | Run, part: Part) -> Predictions:
-        path, headers = f"/v1/runs/{id_of(run)}/predictions", {"Content-Type": part.media_type}
-        try:
-            answer = self._transport.send("POST", path, content=part.content, headers=headers)
-        except Refused as refused:
-            raise prediction_rows.at_home(refused, part) from refused
+        path, headers = f"/v1/runs/{id_of(run)}/predictions", {"Content-Type": part.form.media_type}
+        answer = self._transport.send("POST", path, content=part.content, headers=headers)
         return exchange.read(Predictions, answer, self._transport.url)
 
 

@@ -1,14 +1,12 @@
 """The Celery apps and the messages they carry.
 
 To those who train, a message is a hint, never work: "there is something in the queue for this kind of device". SQL
-decides what; so a lost message costs a little time, a doubled or late one nothing. To those who predict, it is a
-question that its asker waits for, and asks again if nobody answers.
+decides what; so a lost message costs a little time, a doubled or late one nothing. To the predictor, it is the id of a
+question, whose rows lie in Redis (see `models.questions`) for as long as its client waits.
 
 No message expires: Celery would compare the clock of the sender's host with that of the receiver's, and a worker whose
 clock is fast would throw away all that it is sent.
 """
-
-from typing import Any
 
 from celery import Celery
 from kombu import Connection, Queue
@@ -82,18 +80,12 @@ def wake(device: str, lanes: int) -> None:
             app.send_task(TRAIN, queue=name, connection=connection, retry=False)
 
 
-def ask(request_id: str, run_id: str, rows: list[Any]) -> None:
-    """Ask for predictions; the answer comes by Redis, see `models.reply`.
+def ask(request_id: str, run_id: str) -> None:
+    """Send a question to the predictor; see `models.questions`.
 
     Raises:
         kombu.exceptions.OperationalError: if the broker does not answer within a second.
 
     """
     with _connection(predictions) as connection:
-        predictions.send_task(
-            PREDICT,
-            args=[request_id, run_id, rows],
-            queue=PREDICTIONS,
-            connection=connection,
-            retry=False,
-        )
+        predictions.send_task(PREDICT, args=[request_id, run_id], queue=PREDICTIONS, connection=connection, retry=False)

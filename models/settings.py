@@ -157,6 +157,11 @@ class Settings(BaseSettings):
     """How long an answer to a request for predictions may take."""
     max_prediction_rows: int = Field(10_000, gt=0)
     """Rows of one request for predictions."""
+    max_prediction_operations: int = Field(50_000_000_000, gt=0)
+    """Work of one request for predictions: rows × (multiply-adds of the network + 50 × its inputs and activations). The
+    default takes about a second."""
+    max_prediction_outputs: int = Field(200_000, gt=0)
+    """Numbers that the answer to one request for predictions may hold: rows × classes."""
 
     heartbeat_seconds: float = Field(10.0, gt=0)
     """How often a worker renews its hold on its runs."""

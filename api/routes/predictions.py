@@ -3,46 +3,73 @@
 import asyncio
 import csv
 import io
-from typing import Any
+import json
+from collections.abc import Coroutine
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Request, Response
 from kombu.exceptions import OperationalError
-from pydantic import Field, ValidationError
+from pydantic import FailFast, Field, ValidationError
 from redis import RedisError
 from sqlalchemy import select
 
 from api.auth.scopes import ScopedRoute
 from api.dependencies import Service, SubmitService
-from api.errors import ILLEGAL_ACTION, NOT_FOUND, NOT_JSON, TOO_LARGE, UNAVAILABLE, Refusal, declared, invalid, several
+from api.errors import (
+    ILLEGAL_ACTION,
+    NOT_FOUND,
+    NOT_JSON,
+    TOO_LARGE,
+    TOO_MANY_ROWS,
+    UNAVAILABLE,
+    Refusal,
+    declared,
+    invalid,
+    several,
+)
 from api.http.limits import strict_json
 from api.pointers import body_errors
+from api.quotas.predictions import REDIS_SECONDS, check_rows, question_slot
+from api.quotas.requests import run_in_turn
 from models import answers
+from models.questions import Reply, ReplyKind, put_rows, wait_for_reply
 from models.queue import ask
-from models.reply import announce, wait_for_reply
 from models.spec.component import SpecModel
 from models.spec.job import JobSpec
 from models.status import RunStatus
-from models.tables import WEIGHTS, Artifact, Job, Run, new_id
+from models.tables import WEIGHTS, Artifact, Job, Run
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=ScopedRoute)
 
-ANNOUNCE_SECONDS = 1.0
-"""A Redis that takes longer will not carry the answer either."""
+SMALL_BODY_BYTES = 4 * 1024
+"""A larger body is parsed in a thread: the event loop serves other requests meanwhile."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status in logs and meters of a request whose client left before the answer, as nginx has it."""
 
 EXAMPLE = {"rows": [{"age": 29, "class": "first", "sex": "female"}]}
+
+T = TypeVar("T")
 
 
 class RowsToPredict(SpecModel):
     """Raw rows: of a table, objects of column name to value, null for an empty cell; else lists of numbers."""
 
-    rows: list[dict[str, Any] | list[Any]] = Field(min_length=1)
+    rows: Annotated[list[dict[str, Any] | list[Any]], FailFast()] = Field(min_length=1)
+
+
+class _Rows(NamedTuple):
+    """The rows of a request."""
+
+    number: int
+    content: bytes
+    """JSON for the predictor: `{"rows": [row, …]}`, or of a CSV file `{"columns": [name, …], "rows": [cells, …]}`."""
 
 
 @router.post(
     "/{run_id}/predictions",
     summary="Predict with a run's network",
-    responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, NOT_JSON),
+    response_model=answers.Predictions,
+    responses=declared(NOT_FOUND, ILLEGAL_ACTION, TOO_LARGE, TOO_MANY_ROWS, NOT_JSON),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -53,36 +80,36 @@ class RowsToPredict(SpecModel):
         }
     },
 )
-async def predict(run_id: str, request: Request, service: SubmitService) -> answers.Predictions:
+async def predict(run_id: str, request: Request, service: SubmitService) -> Response:
     """Feed raw rows, in JSON or as CSV with a header, to a network that was trained: they are transformed as its
     training rows were. A class that no training row had counts as unseen; columns that it does not know are ignored.
+
+    At most two requests of one owner are answered at once; a third gets 429. A large network takes fewer rows per
+    request than a small one: with more it answers 413, and `max_rows` says how many it takes.
     """
-    rows = _rows(request.headers.get("content-type", ""), await request.body())
-    if len(rows) > service.settings.max_prediction_rows:
-        most = service.settings.max_prediction_rows
-        raise invalid("/rows", "too_many", f"{len(rows):,} rows exceed the {most:,} of one request: send fewer at once")
-    spec = await run_in_threadpool(_spec_of, service, run_id)
-    answer = await _asked(service, run_id, rows)
-    if "refused" in answer:
-        raise invalid(answer["pointer"], "does_not_fit_data", answer["refused"])
-    if "gone" in answer:
-        raise Refusal(NOT_FOUND, answer["gone"])
-    outputs, classes = answer["outputs"], answer["classes"]
-    return answers.Predictions(
-        task=spec.dataset.shape.task,
-        target=answer["target"],
-        classes=classes,
-        predictions=[classes[row.index(max(row))] for row in outputs] if classes else [row[0] for row in outputs],
-        probabilities=outputs if classes else None,
-    )
+    content_type, content = request.headers.get("content-type", ""), await request.body()
+    owner, seconds = service.principal.owner, service.settings.prediction_seconds
+    try:
+        async with question_slot(service.metrics_async, owner, seconds) as request_id:
+            is_small = len(content) <= SMALL_BODY_BYTES
+            rows = _parsed(content_type, content) if is_small else await run_in_turn(_parsed, content_type, content)
+            check_rows(await run_in_turn(_spec_of, service, run_id), rows.number, service.settings)
+            async with asyncio.timeout(REDIS_SECONDS):
+                await put_rows(service.metrics_async, request_id, rows.content, seconds)
+            await run_in_turn(ask, request_id, run_id)
+            return await _while_connected(request, _answer(service, request_id))
+    except (OperationalError, RedisError, OSError):
+        raise _unavailable("Redis, which carries the question, does not answer", seconds) from None
+    except _Disconnected:
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
 
 
-def _rows(content_type: str, content: bytes) -> list[Any]:
+def _parsed(content_type: str, content: bytes) -> _Rows:
     match content_type.partition(";")[0].strip().lower():
         case "application/json":
             body = strict_json(content)
             try:
-                return list(RowsToPredict.model_validate(body).rows)
+                return _Rows(len(RowsToPredict.model_validate(body).rows), content)
             except ValidationError as error:
                 raise several(body_errors(error.errors(include_url=False), body)) from None
         case "text/csv":
@@ -91,21 +118,22 @@ def _rows(content_type: str, content: bytes) -> list[Any]:
             raise Refusal(NOT_JSON, "send the rows with Content-Type: application/json, or text/csv with a header")
 
 
-def _csv_rows(content: bytes) -> list[Any]:
+def _csv_rows(content: bytes) -> _Rows:
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        rows = list(reader)
+        lines = [line for line in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True) if line]
     except UnicodeDecodeError as error:
         raise invalid("", "not_text", f"the CSV is not UTF-8: byte {error.start:,}") from None
     except csv.Error as error:
         raise invalid("", "not_csv", f"this is no CSV: {error}") from None
+    columns, rows = lines[:1], lines[1:]
     for index, row in enumerate(rows):
-        if None in row or None in row.values():
-            columns = len(reader.fieldnames or ())
-            raise invalid(f"/rows/{index}", "not_csv", f"this row has not the {columns} cells that the header has")
+        if len(row) != len(columns[0]):
+            raise invalid(
+                f"/rows/{index}", "not_csv", f"this row has not the {len(columns[0])} cells that the header has"
+            )
     if not rows:
         raise invalid("/rows", "too_short", "there is no row below the header")
-    return rows
+    return _Rows(len(rows), json.dumps({"columns": columns[0], "rows": rows}).encode())
 
 
 def _spec_of(service: Service, run_id: str) -> JobSpec:
@@ -119,19 +147,51 @@ def _spec_of(service: Service, run_id: str) -> JobSpec:
     return JobSpec.model_validate(row.spec)
 
 
-async def _asked(service: Service, run_id: str, rows: list[Any]) -> dict[str, Any]:
-    request_id, seconds = new_id("question"), service.settings.prediction_seconds
-    later = {"Retry-After": str(round(seconds))}
+class _Disconnected(Exception):
+    """The client has left."""
+
+
+async def _while_connected(request: Request, answer: Coroutine[Any, Any, T]) -> T:
+    """Wait for an answer.
+
+    Raises:
+        _Disconnected: if the client leaves first; nothing waits for the answer then.
+
+    """
+    tasks = asyncio.ensure_future(answer), asyncio.ensure_future(_disconnect(request))
     try:
-        await asyncio.wait_for(announce(service.metrics_async, request_id, seconds), ANNOUNCE_SECONDS)
-        await run_in_threadpool(ask, request_id, run_id, rows)
-        answer = await wait_for_reply(service.metrics_async, request_id, seconds)
-    except (OperationalError, RedisError, OSError):
-        raise Refusal(UNAVAILABLE, "Redis, which carries the question, does not answer", headers=later) from None
-    if answer is None:
-        detail = (
-            f"no worker has answered within {seconds:g} s: one that predicts has to run "
-            "(celery -A worker.predicting worker; `descent up` starts one)"
-        )
-        raise Refusal(UNAVAILABLE, detail, headers=later)
-    return answer
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise _Disconnected
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _answer(service: Service, request_id: str) -> Response:
+    seconds = service.settings.prediction_seconds
+    match await wait_for_reply(service.metrics_async, request_id, seconds):
+        case Reply(ReplyKind.PREDICTIONS, content):
+            return Response(content, media_type="application/json")
+        case Reply(ReplyKind.REFUSED, content):
+            error = json.loads(content)
+            raise invalid(error["pointer"], "does_not_fit_data", error["detail"])
+        case Reply(ReplyKind.GONE, content):
+            raise Refusal(NOT_FOUND, content.decode())
+        case _:
+            detail = (
+                f"no worker has answered within {seconds:g} s: one that predicts has to run "
+                "(celery -A worker.predicting worker; `descent up` starts one)"
+            )
+            raise _unavailable(detail, seconds)
+
+
+def _unavailable(detail: str, seconds: float) -> Refusal:
+    return Refusal(UNAVAILABLE, detail, headers={"Retry-After": str(round(seconds))})

@@ -36,6 +36,8 @@ from models.spec.uploads import Stored
 MAX_PARAMETERS = 50_000_000
 MAX_POINTS_PER_RUN = 1_000_000
 MAX_PREDICTIONS = 20_000_000
+ACTIVATION_OPERATIONS = 50
+"""Multiply-adds in the time that a number takes to be written and read again (two cores, AVX2)."""
 AUTO_POINTS = 2_000
 MOST_AUTO_EVALUATIONS = 200
 FEWEST_AUTO_EVALUATIONS = 20
@@ -192,6 +194,17 @@ def layout(spec: JobSpec) -> Layout:
     if isinstance(spec.optimizer, Muon) and not network.hidden_units:
         raise PlanError("/optimizer", f'muon needs hidden layers, and "{network.kind}" has none: take "momentum"')
     return network.layout(shape, normalized=normalized, dropped=dropped)
+
+
+def prediction_numbers(spec: JobSpec) -> int:
+    """Count the numbers that the prediction of one row keeps in memory: its inputs and activations."""
+    return spec.dataset.shape.features + sum(layer.activations for layer in layout(spec))
+
+
+def prediction_operations(spec: JobSpec) -> int:
+    """Estimate the work of predicting one row, in multiply-adds."""
+    multiplications = sum(layer.multiplications for layer in layout(spec))
+    return multiplications + ACTIVATION_OPERATIONS * prediction_numbers(spec)
 
 
 def _normalizes_more_than_one(layers: Layout, batch_rows: int) -> None:

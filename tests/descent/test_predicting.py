@@ -124,6 +124,32 @@ def test_a_refused_row_is_counted_from_the_first_of_all(service: Service, client
         client.predict("run_1", [[0]] * (MOST_ROWS + 10))
 
 
+def test_a_network_that_takes_fewer_rows_gets_them_in_smaller_requests(
+    service: Service, client: Client, tmp_path: Path
+) -> None:
+    def fewer(request: Request) -> Answer:
+        if len(rows_of(request)) > 4_000:
+            return problem(413, "too_many_rows", "this network takes at most 4,000 rows per request", max_rows=4_000)
+        return echo(request)
+
+    service.on("POST", PATH, fewer)
+    rows: list[list[int]] = [[place] for place in range(MOST_ROWS + 5_000)]
+    assert client.predict("run_1", rows).predictions == list(range(len(rows)))
+    assert [len(rows_of(request)) for request in service.requests] == [10_000, 4_000, 4_000, 2_000, 4_000, 1_000]
+    service.requests.clear()
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["place", *map(str, range(6_000))]))
+    assert client.predict("run_1", path).predictions == list(range(6_000))
+    assert [len(rows_of(request)) for request in service.requests] == [6_000, 4_000, 2_000]
+
+
+def test_a_network_that_takes_no_row_is_reported_with_what_the_service_says(service: Service, client: Client) -> None:
+    service.on("POST", PATH, problem(413, "too_many_rows", "one row takes 9 operations", max_rows=0))
+    with pytest.raises(Refused, match="one row takes 9 operations"):
+        client.predict("run_1", [[0]] * 10)
+    assert len(service.requests) == 1
+
+
 # ── the command ──────────────────────────────────────────────────────────────────────────────────
 
 

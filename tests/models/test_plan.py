@@ -7,7 +7,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from models.spec.job import JobSpec
-from models.spec.plan import Plan, PlanError, plan
+from models.spec.plan import Plan, PlanError, plan, prediction_operations
 
 
 def planned(**changes: Any) -> Plan:
@@ -37,6 +37,13 @@ def test_the_smallest_spec_is_counted_by_hand() -> None:
         record_every=1,
         evaluate_every=9,
         memory_bytes=4 * (7 * 4_353 + 2 * 200 * 259 + 800 * 2),
+    )
+
+
+def test_the_work_of_a_prediction_is_counted_by_hand() -> None:
+    # 1 → 64 → 64 → 1: so many multiply-adds, and 50 for the input and each of 2 · (64 + 64 + 1) activations.
+    assert prediction_operations(JobSpec.model_validate({"dataset": "sine", "optimizer": "adam"})) == (
+        64 + 64 * 64 + 64 + 50 * (1 + 258)
     )
 
 

@@ -72,7 +72,7 @@ def test_a_wake_up_carries_no_work(broker: "redis.Redis") -> None:
 
 def test_no_message_goes_by_the_clock_of_whoever_sent_it(broker: "redis.Redis") -> None:
     wake("cpu", 1)
-    ask("question_1", "run_1", [[1.0]])
+    ask("question_1", "run_1")
     for queue in ("cpu", PREDICTIONS):
         told = headers(broker, queue)
         assert (told["expires"], told["eta"], told["timelimit"]) == (None, None, [None, None])
@@ -83,7 +83,7 @@ def test_a_broker_that_is_away_is_an_error_at_once(broker: "redis.Redis", valkey
     with gives_up(), stopped(valkey):
         wake("cpu", 2)
     with gives_up(), stopped(valkey):
-        ask("question_1", "run_1", [[1.0]])
+        ask("question_1", "run_1")
     app.conf.broker_url = "redis+socket:///nowhere/valkey.sock?virtual_host=0"
     with gives_up():
         wake("cpu", 1)

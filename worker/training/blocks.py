@@ -1,6 +1,6 @@
 """Blocks: how a run's row of parameters is divided, drawn, and named as torch.nn names it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -54,6 +54,17 @@ class AffineBlock:
             named[self.name.format("bias")] = block[-1].numpy().copy()
         return named
 
+    def load(self, block: Tensor, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write named parameters into the block: the inverse of `named`."""
+        weight = tensors[self.name.format("weight")].reshape(self.outputs, self.inputs)
+        if self.lattice:
+            height, width, channels = self.lattice
+            weight = weight.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(self.outputs, -1)
+        parameters = block.numpy()
+        parameters[: self.inputs] = weight.T
+        if self.bias:
+            parameters[-1] = tensors[self.name.format("bias")]
+
 
 @dataclass(frozen=True)
 class NormalizationBlock:
@@ -67,9 +78,17 @@ class NormalizationBlock:
         return 2, self.channels
 
     def named(self, block: Tensor, averages: Tensor) -> Named:
-        parts = (block[0], block[1], averages[0], averages[1])
+        return {name: part.numpy().copy() for name, part in self._parts(block, averages)}
+
+    def load(self, block: Tensor, averages: Tensor, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Write named parameters and running averages into the block: the inverse of `named`."""
+        for name, part in self._parts(block, averages):
+            part.numpy()[:] = tensors[name]
+
+    def _parts(self, block: Tensor, averages: Tensor) -> Iterator[tuple[str, Tensor]]:
         names = ("weight", "bias", "running_mean", "running_var")
-        return {f"{self.name}.{name}": part.numpy().copy() for name, part in zip(names, parts, strict=True)}
+        for name, part in zip(names, (*block, *averages), strict=True):
+            yield f"{self.name}.{name}", part
 
 
 Block = AffineBlock | NormalizationBlock

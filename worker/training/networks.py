@@ -118,22 +118,16 @@ class Network:
         return named
 
     def rows(self, tensors: Mapping[str, NDArray[np.float32]]) -> tuple[Tensor, Tensor | None]:
-        """One run's parameters (1, P), and running averages (1, S) where it has any, from their names: what `named`
-        took apart.
-
-        Which number of the rows stands where under its name is read off the names of the rows' own positions.
-        """
+        """Return one run's parameters (1, P), and running averages (1, S) if it has any: the inverse of `named`."""
         theta, averages = torch.zeros(1, self.columns), torch.zeros(1, self.statistics)
-        positions = self.named(
-            torch.arange(self.columns),
-            torch.arange(self.statistics) + self.columns,  # beyond those of θ
-        )
-        for name, places in positions.items():
-            where, values = torch.from_numpy(places).ravel(), torch.from_numpy(np.array(tensors[name])).ravel()
-            if int(where[0]) >= self.columns:
-                averages[0, where - self.columns] = values
+        start = 0
+        for block, view in self.blocks(theta):
+            if isinstance(block, AffineBlock):
+                block.load(view[0], tensors)
             else:
-                theta[0, where] = values
+                stop = start + 2 * block.channels
+                block.load(view[0], averages[0, start:stop].view(2, -1), tensors)
+                start = stop
         return theta, averages if self.statistics else None
 
     def bind(self, theta: Tensor, gradient: Tensor | None, rows: int, averages: RunningAverages | None = None) -> Pass:

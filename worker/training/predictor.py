@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.spec.job import JobSpec
+from models.spec.plan import prediction_numbers
 from models.spec.regularizers import BatchNorm
 from worker.training import networks
 from worker.training.batch_norm import RunningAverages
@@ -18,6 +19,8 @@ from worker.training.raw_rows import grid_cells, table_cells
 from worker.training.transformations import Cells, Scale, TableTransformation, transformation_from
 
 CHUNK_ROWS = 256
+CHUNK_NUMBERS = 2**25
+"""Inputs and activations that are in memory at once: 128 MiB."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Predictor:
         self._spec = spec
         self._network = networks.build(spec)
         self._theta, averages = self._network.rows(tensors)
+        self._chunk_rows = max(1, min(CHUNK_ROWS, CHUNK_NUMBERS // prediction_numbers(spec)))
         self._averages = None
         if averages is not None:
             rules = [rule for rule in spec.regularizers if isinstance(rule, BatchNorm)] or [BatchNorm()]
@@ -50,6 +54,10 @@ class Predictor:
         classes = [str(number) for number in range(shape.outputs)] if shape.task == "classification" else []
         self._target = told.get("target", {"name": "target", "classes": classes})
 
+    @property
+    def parameter_bytes(self) -> int:
+        return self._theta.nbytes
+
     def predict(self, rows: Sequence[Any]) -> Said:
         """What the network says of raw rows: objects of a table's columns, or lists of numbers.
 
@@ -59,7 +67,8 @@ class Predictor:
         """
         cells = self._cells(rows)
         with torch.inference_mode():
-            said = [self._outputs(cells[start : start + CHUNK_ROWS]) for start in range(0, len(cells), CHUNK_ROWS)]
+            step = self._chunk_rows
+            said = [self._outputs(cells[start : start + step]) for start in range(0, len(cells), step)]
         outputs = torch.cat(said).numpy().astype(np.float64)
         if not self._target["classes"] and self._target_scale is not None:
             outputs = self._target_scale.undo(outputs)
@@ -72,7 +81,8 @@ class Predictor:
 
     def _outputs(self, cells: Cells) -> Tensor:
         inputs = cells if self._transformation is None else self._transformation.apply(cells)
-        joined = torch.from_numpy(np.pad(inputs, ((0, 0), (0, 1)), constant_values=1).astype(np.float32))
+        joined = torch.ones(len(inputs), inputs.shape[1] + 1)
+        joined[:, :-1] = torch.from_numpy(inputs)
         outputs = self._network.bind(self._theta, None, len(joined), self._averages).forward(joined[None])[0]
         return outputs.softmax(1) if self._target["classes"] else outputs.clone()
 

@@ -16,7 +16,7 @@ from models.reading import Misreading, read
 from models.sealing import sealing_order
 from models.spec.evaluation import Holdout
 from models.spec.job import JobSpec
-from models.spec.plan import plan
+from models.spec.plan import plan, prediction_numbers
 from models.spec.uploads import Uploaded
 from models.stored import Column, Description
 from tests.datasets import passengers as passengers_csv
@@ -24,7 +24,9 @@ from tests.worker.training.conftest import Train
 from tests.worker.training.torch_networks import torch_network
 from tests.worker.training.uploads import images, settled, table
 from worker.training import cohort_data, datasets, networks, splits
+from worker.training import predictor as predictor_module
 from worker.training.cost import cohort_limit, streams
+from worker.training.networks import Network
 from worker.training.predictor import Predictor
 from worker.training.randomness import Member
 from worker.training.raw_rows import RefusedRow
@@ -304,6 +306,32 @@ def test_every_network_is_found_again_in_its_weights(dataset: str, network: Any,
     rows = datasets.load(spec.dataset).inputs[stored["rows"][:100]]
     said = Predictor(spec, *weights_of(spec, heard)).predict(rows.tolist())
     np.testing.assert_allclose(said.outputs, stored["outputs"][:100], rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_of_many_activations_predicts_fewer_rows_at_once(
+    train_runs: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = JobSpec.model_validate(
+        {"dataset": "digits", "network": {"kind": "cnn", "channels": [8]}, "optimizer": "adam", "budget": {"steps": 20}}
+    )
+    weights = weights_of(spec, train_runs(spec, [0]))
+    rows = datasets.load(spec.dataset).inputs[:100].tolist()
+    together = Predictor(spec, *weights).predict(rows)
+    bound: list[int] = []
+    bind = Network.bind
+
+    def observed(network: Network, theta: Any, gradient: Any, rows: int, averages: Any) -> Any:
+        bound.append(rows)
+        return bind(network, theta, gradient, rows, averages)
+
+    monkeypatch.setattr(Network, "bind", observed)
+    monkeypatch.setattr(predictor_module, "CHUNK_NUMBERS", 30 * prediction_numbers(spec))
+    np.testing.assert_allclose(Predictor(spec, *weights).predict(rows).outputs, together.outputs, rtol=1e-5)
+    assert bound == [30, 30, 30, 10]
+    bound.clear()
+    monkeypatch.setattr(predictor_module, "CHUNK_NUMBERS", 1)
+    Predictor(spec, *weights).predict(rows[:3])
+    assert bound == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("channels", "dataset"), [(3, {"channels": 1, "image_size": 3}), (1, {"channels": 3})])
