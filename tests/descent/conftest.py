@@ -190,12 +190,17 @@ class _Handler(BaseHTTPRequestHandler):
         """A test's output is its own."""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 1_024
+    """Connections of a crowd: the kernel drops what exceeds the queue, and the client tries again a second later."""
+    daemon_threads = True
+
+
 @pytest.fixture
 def service() -> Iterator[Service]:
     found = Service()
     handler = type("Handler", (_Handler,), {"service": found})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), handler) as server:
         found.url = f"http://127.0.0.1:{server.server_address[1]}"
         thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
