@@ -47,7 +47,7 @@ MALFORMED = ProblemKind(
 )
 UNKNOWN_HOST = ProblemKind(400, "unknown_host", "This host name is not served", "the Host header names another host")
 UNAUTHENTICATED = ProblemKind(
-    401, "unauthenticated", "A key is needed", "there is no key with this request: send Authorization: Bearer <key>"
+    401, "unauthenticated", "A key is needed", "this request has no key: send Authorization: Bearer <key>"
 )
 FORBIDDEN = ProblemKind(
     403, "forbidden", "The key does not reach that far", 'this takes a key of scope "submit", and yours is of "read"'
