@@ -100,12 +100,12 @@ PublicService = Annotated[Service, Depends(_public_service)]
 
 
 async def _following(service: ReadService) -> AsyncIterator[None]:
-    with service.requests.following(service.principal):
+    async with service.requests.following(service.principal):
         yield
 
 
 async def _uploading(service: SubmitService) -> AsyncIterator[None]:
-    with service.requests.uploading(service.principal):
+    async with service.requests.uploading(service.principal):
         yield
 
 

@@ -102,7 +102,7 @@ class Scene:
         dataset: dict[str, Any] = {"kind": "uploaded", "id": "wide", "target": names[0], "task": "regression"}
         if named:
             dataset["features"] = names[1:9_991]
-        return self._post("validate", "/v1/jobs/validate", JOB | {"dataset": dataset}, 40)
+        return self._post("validate", "/v1/jobs/validate", JOB | {"dataset": dataset, "batch_size": "full"}, 40)
 
     def _list(self) -> Attack:
         with self._client() as client:
@@ -154,7 +154,7 @@ class Scene:
         return self._get("sweep", f"/v1/sweeps/{sweep}", 16)
 
     def _wrong_json(self) -> Attack:
-        body = JOB | {"seeds": ["x"] * 40_000} | {f"unknown{place}": place for place in range(5_000)}
+        body = JOB | {"seeds": ["x"] * 20_000} | {f"u{place}": place for place in range(5_000)}
         return self._post("wrong JSON", "/v1/jobs/validate", body, 40)
 
     @contextmanager

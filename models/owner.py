@@ -1,7 +1,8 @@
 """What the owner of a job may do to it: submit, cancel, pause, resume, retry, extend, delete."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
@@ -23,17 +24,39 @@ class IllegalAction(Exception):
         self.legal = list(legal)
 
 
-class Submission(NamedTuple):
-    """A checked spec, with all that is needed to store it as a job."""
+@dataclass(frozen=True)
+class Submission:
+    """A checked spec, prepared to be stored as a job.
+
+    Preparing takes longer than storing. It is done before the transaction, during which SQLite lets nobody else write.
+    """
 
     spec: JobSpec
-    plan: Plan
-    dataset_id: str | None = None
+    dataset_id: str | None
+    document: dict[str, Any]
+    spec_hash: str
+    cohort_key: str
+    total_steps: int
+    """Of one run."""
+    expected_bytes: int
+    """That one run leaves in storage."""
+
+    @classmethod
+    def of(cls, spec: JobSpec, plan: Plan, dataset_id: str | None = None) -> "Submission":
+        return cls(
+            spec=spec,
+            dataset_id=dataset_id,
+            document=spec.model_dump(mode="json"),
+            spec_hash=spec.spec_hash,
+            cohort_key=spec.cohort_key,
+            total_steps=plan.steps,
+            expected_bytes=run_bytes(spec, plan),
+        )
 
 
 def submit(session: Session, owner: str, spec: JobSpec, plan: Plan, *, dataset_id: str | None = None) -> Job:
     """Store a job and its runs as queued. The queued row itself is the outbox: the relay sees it and wakes workers."""
-    return submit_all(session, owner, [Submission(spec, plan, dataset_id)])[0]
+    return submit_all(session, owner, [Submission.of(spec, plan, dataset_id)])[0]
 
 
 def submit_all(
@@ -62,8 +85,8 @@ def submit_all(
             tags=list(spec.tags),
             notes=spec.notes,
             priority=spec.priority,
-            spec=spec.model_dump(mode="json"),
-            spec_hash=spec.spec_hash,
+            spec=submission.document,
+            spec_hash=submission.spec_hash,
             sweep_id=sweep_id,
             dataset_id=submission.dataset_id,
             created_at=moment,
@@ -80,9 +103,7 @@ def submit_all(
 def _queued_runs(job: Job, submission: Submission, run_ids: Iterator[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a job's runs."""
     spec = submission.spec
-    cohort_key = spec.cohort_key
     chained = spec.evaluation.one_after_another
-    expected_bytes = run_bytes(spec, submission.plan)
     before = None
     for position, (seed, member) in enumerate(spec.runs):
         run_id = next(run_ids)
@@ -96,15 +117,15 @@ def _queued_runs(job: Job, submission: Submission, run_ids: Iterator[str]) -> It
             "waits_for": before if chained and member else None,
             "device": spec.device,
             "priority": spec.priority,
-            "cohort_key": cohort_key,
+            "cohort_key": submission.cohort_key,
             "status": RunStatus.QUEUED,
             "attempt": 0,
             "crashes": 0,
             "heartbeat": 0,
             "queued_at": job.created_at,
             "step": 0,
-            "total_steps": submission.plan.steps,
-            "expected_bytes": expected_bytes,
+            "total_steps": submission.total_steps,
+            "expected_bytes": submission.expected_bytes,
         }
         before = run_id
 

@@ -5,11 +5,11 @@ What lasts long and costs little has limits of its own: long polls, event stream
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from time import thread_time
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -145,23 +145,20 @@ class RequestQuotas:
         if principal.is_admin:
             await work()
             return
-        usage, is_admitted = self._usage_of(principal.owner), False
-        try:
-            with self._in_flight(usage):
+        usage = self._usage_of(principal.owner)
+        async with self._in_flight(usage):
+            try:
                 await self._count(principal, required)
-                is_admitted = True
-                token = _usage.set(usage)
-                try:
-                    await _Metered(work(), usage.processor)
-                finally:
-                    _usage.reset(token)
-        except Refusal:
-            if not is_admitted and not usage.refusals.take(1):
-                await asyncio.sleep(DELAY_SECONDS)
-            raise
+            except Refusal as refusal:
+                await self._refuse(usage, refusal)
+            token = _usage.set(usage)
+            try:
+                await _Metered(work(), usage.processor)
+            finally:
+                _usage.reset(token)
 
-    @contextmanager
-    def following(self, principal: Principal) -> Iterator[None]:
+    @asynccontextmanager
+    async def following(self, principal: Principal) -> AsyncIterator[None]:
         """Hold one of the long polls, event streams and downloads that an owner may have open.
 
         Raises:
@@ -169,12 +166,13 @@ class RequestQuotas:
 
         """
         usage, most = self._usage_of(principal.owner), self._settings.max_owner_streams
+        later = {"Retry-After": str(LONG_RETRY_SECONDS)}
         if not principal.is_admin and usage.followers >= most:
             detail = f"you have {usage.followers:,} event streams, long polls and downloads open: end one first"
-            raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS)})
+            await self._refuse(usage, Refusal(OVER_QUOTA, detail, headers=later))
         if self._followers >= self._settings.max_streams:
             detail = "this process has as many event streams, long polls and downloads open as it can: try again"
-            raise Refusal(UNAVAILABLE, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS)})
+            await self._refuse(usage, Refusal(UNAVAILABLE, detail, headers=later))
         usage.followers += 1
         self._followers += 1
         try:
@@ -183,8 +181,8 @@ class RequestQuotas:
             usage.followers -= 1
             self._followers -= 1
 
-    @contextmanager
-    def uploading(self, principal: Principal) -> Iterator[None]:
+    @asynccontextmanager
+    async def uploading(self, principal: Principal) -> AsyncIterator[None]:
         """Hold one of the uploads that an owner may send at once.
 
         Raises:
@@ -194,7 +192,8 @@ class RequestQuotas:
         usage, most = self._usage_of(principal.owner), self._settings.max_owner_uploads
         if not principal.is_admin and usage.uploads >= most:
             detail = f"you have {usage.uploads:,} uploads under way: wait until one has ended"
-            raise Refusal(OVER_QUOTA, detail, headers={"Retry-After": str(LONG_RETRY_SECONDS), **CLOSE})
+            later = {"Retry-After": str(LONG_RETRY_SECONDS), **CLOSE}
+            await self._refuse(usage, Refusal(OVER_QUOTA, detail, headers=later))
         usage.uploads += 1
         try:
             yield
@@ -213,18 +212,25 @@ class RequestQuotas:
             self._usages[owner] = _Usage(self._settings)
         return self._usages[owner]
 
-    @contextmanager
-    def _in_flight(self, usage: _Usage) -> Iterator[None]:
+    @asynccontextmanager
+    async def _in_flight(self, usage: _Usage) -> AsyncIterator[None]:
         if usage.requests >= self._settings.max_owner_requests:
             detail = f"you have {usage.requests:,} requests in flight: wait until one has been answered"
-            raise _rate_limited(detail, RETRY_SECONDS)
+            await self._refuse(usage, _rate_limited(detail, RETRY_SECONDS))
         if seconds := usage.processor.seconds_to_wait():
-            raise _rate_limited(f"your requests took too much processor time: wait {seconds} s", seconds)
+            detail = f"your requests took too much processor time: wait {seconds} s"
+            await self._refuse(usage, _rate_limited(detail, seconds))
         usage.requests += 1
         try:
             yield
         finally:
             usage.requests -= 1
+
+    async def _refuse(self, usage: _Usage, refusal: Refusal) -> NoReturn:
+        """Raise a refusal, later if the owner has got many of them: it does not wait as it is told."""
+        if not usage.refusals.take(1):
+            await asyncio.sleep(DELAY_SECONDS)
+        raise refusal
 
     async def _count(self, principal: Principal, required: Scope) -> None:
         if required is Scope.METRICS:

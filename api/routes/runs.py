@@ -82,7 +82,7 @@ async def get_metrics(
         cursor = read_cursor(after)
         if not wait:
             return await service.histories.page(run_id, cursor, name, limit=limit)
-        with service.requests.following(service.principal):
+        async with service.requests.following(service.principal):
             page = await service.histories.page(run_id, cursor, name, limit=limit, wait_seconds=wait)
         await service.keyring.demand_valid(service.principal)
         return page

@@ -16,10 +16,10 @@ from api.grids import expand
 from api.http.limits import JsonRoute
 from api.pages import PageAfter, PageLimit, PageSort, listed
 from api.planning import Catalogue, Planned, checked_plan
-from api.quotas.limits import check_run_quotas
+from api.quotas.limits import check_queue, check_run_quotas
 from api.responses import Effect, IdempotencyKey, answer_once
 from models import answers, owner
-from models.owner import IllegalAction, legal_actions
+from models.owner import IllegalAction, Submission, legal_actions
 from models.spec.component import SpecModel
 from models.spec.job import MAX_RUNS_PER_JOB, JobSpec, Name, Seed
 from models.status import LIVE, RunStatus, job_status
@@ -77,9 +77,14 @@ def submit(
         settings = service.settings
         most = {"most_jobs": settings.max_sweep_jobs, "most_runs": settings.max_sweep_runs}
         planned = expand(sweep.name, sweep.base, sweep.grid, sweep.seeds, check, **most)
+    submissions = [Submission.of(settled.spec, counted, settled.dataset_id) for settled, counted in planned]
 
     def act(session: Session) -> Effect:
-        stored = _store(session, service, sweep, planned)
+        # Also checked after the jobs are stored; here a full queue costs no work.
+        check_queue(session, service.principal, service.settings, sum(len(one.spec.runs) for one in submissions))
+        for settled in {settled.dataset_id: settled for settled, _ in planned}.values():
+            settled.hold(session)
+        stored = _store(session, service, sweep, submissions)
         return Effect(_sweep_answers(session, [stored])[0], f"/v1/sweeps/{stored.id}")
 
     answer = answer_once(request, service, idempotency_key, sweep.model_dump(mode="json"), act)
@@ -87,7 +92,7 @@ def submit(
     return answer
 
 
-def _store(session: Session, service: Service, sweep: SweepRequest, planned: Sequence[Planned]) -> Sweep:
+def _store(session: Session, service: Service, sweep: SweepRequest, submissions: Sequence[Submission]) -> Sweep:
     principal = service.principal
     stored = Sweep(
         id=new_id("sweep"),
@@ -99,12 +104,9 @@ def _store(session: Session, service: Service, sweep: SweepRequest, planned: Seq
     )
     session.add(stored)
     session.flush()
-    for settled in {settled.dataset_id: settled for settled, _ in planned}.values():
-        settled.hold(session)
-    submissions = [owner.Submission(settled.spec, counted, settled.dataset_id) for settled, counted in planned]
     for job in owner.submit_all(session, principal.owner, submissions, sweep_id=stored.id):
         record(session, principal, "submitted", job, sweep_id=stored.id, spec_hash=job.spec_hash)
-    record(session, principal, "submitted", stored, jobs=len(planned))
+    record(session, principal, "submitted", stored, jobs=len(submissions))
     check_run_quotas(session, principal, service.settings)
     return stored
 

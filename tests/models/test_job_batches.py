@@ -20,7 +20,7 @@ from tests.models.transactions import claim, commit, statuses, submit
 
 def submissions(count: int, **changes: Any) -> list[Submission]:
     specs = [JobSpec.model_validate(spec(name=f"job {number}", **changes)) for number in range(count)]
-    return [Submission(each, plan(each)) for each in specs]
+    return [Submission.of(each, plan(each)) for each in specs]
 
 
 def submit_all(database: Database, count: int, **changes: Any) -> Sequence[str]:
