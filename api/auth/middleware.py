@@ -46,7 +46,8 @@ class AuthMiddleware:
         state["principal"] = principal.within(state["request_id"])
         if principal.is_anonymous and not self._of_address(scope["client"]).take(1):
             await asyncio.sleep(DELAY_SECONDS)
-        with structlog.contextvars.bound_contextvars(owner=principal.owner, key_id=principal.key_id):
+        identity = {} if principal.is_anonymous else {"owner": principal.owner, "key_id": principal.key_id}
+        with structlog.contextvars.bound_contextvars(**identity):
             await self._app(scope, receive, send)
 
     def _of_address(self, client: tuple[str, int] | None) -> TokenBucket:

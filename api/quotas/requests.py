@@ -71,7 +71,8 @@ class _Usage:
             async with asyncio.timeout(TURN_SECONDS):
                 threads = await self._acquired(function)
         except TimeoutError:
-            raise _rate_limited("your other requests take as many threads as you may use", RETRY_SECONDS) from None
+            detail = "your other requests take as many threads as you may use: wait until one has been answered"
+            raise _rate_limited(detail, RETRY_SECONDS) from None
         try:
             yield
         finally:
