@@ -5,12 +5,12 @@ import csv
 import io
 import json
 from collections.abc import Coroutine
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from kombu.exceptions import OperationalError
-from pydantic import FailFast, Field, ValidationError
+from pydantic import Field, ValidationError
 from redis import RedisError
 from sqlalchemy import select
 
@@ -53,7 +53,7 @@ T = TypeVar("T")
 class RowsToPredict(SpecModel):
     """Raw rows: of a table, objects of column name to value, null for an empty cell; else lists of numbers."""
 
-    rows: Annotated[list[dict[str, Any] | list[Any]], FailFast()] = Field(min_length=1)
+    rows: list[dict[str, Any] | list[Any]] = Field(min_length=1, fail_fast=True)
 
 
 class _Rows(NamedTuple):

@@ -29,6 +29,7 @@ from models.tables import Job, Run, Sweep, new_id, now
 router = APIRouter(prefix="/v1/sweeps", tags=["sweeps"], route_class=JsonRoute)
 
 Values = Annotated[list[Any], Field(min_length=1, max_length=1_000)]
+Seeds = Annotated[list[Seed], Field(fail_fast=True)]
 
 
 class SweepRequest(SpecModel):
@@ -53,7 +54,7 @@ class SweepRequest(SpecModel):
     """A job spec."""
     grid: dict[str, Values] = Field({}, max_length=16)
     """Dotted path into the spec → its values: `optimizer.learning_rate`, `regularizers.0.weight`."""
-    seeds: Annotated[int, Field(strict=True, ge=1, le=MAX_RUNS_PER_JOB)] | list[Seed] | None = None
+    seeds: Annotated[int, Field(strict=True, ge=1, le=MAX_RUNS_PER_JOB)] | Seeds | None = None
     """Takes the place of the base's seeds."""
 
 
