@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from itertools import product
 from math import prod
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.errors import Refusal, invalid, several
+from api.http.limits import MAX_JSON_DEPTH
 from api.planning import Planned
 from api.pointers import body_errors, pointer_to
 from models.answers import ProblemError
@@ -60,11 +60,11 @@ def _combined(
     seeds: int | Sequence[int] | None,
     check: Callable[[JobSpec], Planned],
 ) -> Planned:
-    raw = deepcopy(base)
+    raw = dict(base)
     if seeds is not None:
         raw["seeds"] = seeds
     for path, (_, value) in chosen.items():
-        _put(raw, path, deepcopy(value))
+        _put(raw, path, value)
     raw["experiment"] = raw.get("experiment") or name
     if "name" not in chosen:
         raw["name"] = job_name(name or str(raw.get("name", "")), {path: value for path, (_, value) in chosen.items()})
@@ -81,8 +81,13 @@ def _combined(
 
 
 def _put(raw: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a dotted path. A bare name on the way is spelled out, a missing object is made."""
+    """Set the value at a dotted path. A bare name on the way is spelled out, a missing object is added.
+
+    What lies on the path is copied, as all combinations share it; the rest is not.
+    """
     *parts, last = path.split(".")
+    if len(parts) > MAX_JSON_DEPTH:
+        raise _no_such_path(path, f"no object of a spec is nested deeper than {MAX_JSON_DEPTH}")
     node: Any = raw
     for part in parts:
         node = _child(node, part, path)
@@ -93,21 +98,31 @@ def _put(raw: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _child(node: Any, part: str, path: str) -> Any:
+    """Return a copy of a node's child, which takes its place."""
     key: Any = _position(node, part, path) if isinstance(node, list) else part
     if isinstance(node, dict) and part not in node:
         default = JobSpec.model_fields[part].default if part in JobSpec.model_fields else None
         node[part] = {"kind": default.kind} if isinstance(default, Component) else {}
-    if isinstance(node[key], str):
-        node[key] = {"kind": node[key]}
-    if not isinstance(node[key], dict | list):
-        raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no object at "{part}" of this path')
+    match node[key]:
+        case str() as kind:
+            node[key] = {"kind": kind}
+        case dict() as inner:
+            node[key] = dict(inner)
+        case list() as items:
+            node[key] = list(items)
+        case _:
+            raise _no_such_path(path, f'the base has no object at "{part}" of this path')
     return node[key]
 
 
 def _position(node: list[Any], part: str, path: str) -> int:
     if not (part.isascii() and part.isdigit() and len(part) < 6 and int(part) < len(node)):
-        raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no element "{part}" of this path')
+        raise _no_such_path(path, f'the base has no element "{part}" of this path')
     return int(part)
+
+
+def _no_such_path(path: str, detail: str) -> Refusal:
+    return invalid(pointer_to(("grid", path)), "no_such_path", detail)
 
 
 def _blame(pointer: str, blamed: Mapping[str, tuple[str, int]]) -> str:

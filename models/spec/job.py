@@ -171,8 +171,22 @@ class JobSpec(SpecModel):
 
     @model_validator(mode="after")
     def _choices_fit_the_data(self) -> Self:
-        if not self.is_settled:
-            return self
+        if self.is_settled:
+            self._check_data()
+        return self
+
+    def with_dataset(self, dataset: Uploaded) -> "JobSpec":
+        """Return this spec with its data set, as the service has found it to be.
+
+        Raises:
+            ValueError: if another part of the spec does not fit the data.
+
+        """
+        spec = self.model_copy(update={"dataset": dataset})
+        spec._check_data()
+        return spec
+
+    def _check_data(self) -> None:
         shape, name = self.dataset.shape, self.dataset.kind
         if shape.task == "regression":
             if self.loss == "cross_entropy":
@@ -187,7 +201,6 @@ class JobSpec(SpecModel):
         misfits += [part.misfit(shape) for part in self.analyses]
         for misfit in filter(None, misfits):
             raise ValueError(misfit)
-        return self
 
     @property
     def is_settled(self) -> bool:
