@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.routing import compile_path
 
-from api.pointers import body_errors, parameter_errors
+from api.pointers import MOST_ERRORS, body_errors, parameter_errors
 from models.answers import Problem, ProblemError
 from models.owner import IllegalAction
 from models.spec.plan import PlanError
@@ -130,8 +130,9 @@ def invalid(pointer: str, code: str, detail: str) -> Refusal:
 
 
 def several(errors: Sequence[ProblemError]) -> Refusal:
-    """Some things are wrong."""
-    detail = errors[0].detail if len(errors) == 1 else f"{len(errors)} things are wrong with this request"
+    """Some things are wrong; of very many, the first are reported."""
+    count = len(errors) if len(errors) < MOST_ERRORS else f"at least {MOST_ERRORS}"
+    detail = errors[0].detail if len(errors) == 1 else f"{count} things are wrong with this request"
     return Refusal(INVALID, detail, errors)
 
 
@@ -184,7 +185,7 @@ def _as_outage(error: Exception) -> Refusal:
 
 def _validation_errors(error: RequestValidationError) -> list[ProblemError]:
     found = error.errors()
-    in_body = [one | {"loc": one["loc"][1:]} for one in found if one["loc"][0] == "body"]
+    in_body = (one | {"loc": one["loc"][1:]} for one in found if one["loc"][0] == "body")
     return [*body_errors(in_body, error.body), *parameter_errors(one for one in found if one["loc"][0] != "body")]
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from api.errors import Refusal, invalid, several
+from api.http.limits import MAX_JSON_DEPTH
 from api.planning import Planned
 from api.pointers import body_errors, pointer_to
 from models.answers import ProblemError
@@ -106,6 +107,8 @@ def _put(raw: dict[str, Any], path: str, value: Any) -> None:
     The objects on the way are copied first: all combinations share the base and the values of the grid.
     """
     *parts, last = path.split(".")
+    if len(parts) > MAX_JSON_DEPTH:
+        raise _no_such_path(path, f"no object of a spec is nested deeper than {MAX_JSON_DEPTH}")
     node: Any = raw
     for part in parts:
         node = _child(node, part, path)
@@ -116,21 +119,26 @@ def _put(raw: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _child(node: Any, part: str, path: str) -> Any:
+    """Return a copy of a node's child, which takes its place."""
     key: Any = _position(node, part, path) if isinstance(node, list) else part
     if isinstance(node, dict) and part not in node:
         default = JobSpec.model_fields[part].default if part in JobSpec.model_fields else None
         node[part] = {"kind": default.kind} if isinstance(default, Component) else {}
     child = {"kind": node[key]} if isinstance(node[key], str) else node[key]
     if not isinstance(child, dict | list):
-        raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no object at "{part}" of this path')
+        raise _no_such_path(path, f'the base has no object at "{part}" of this path')
     node[key] = copy(child)
     return node[key]
 
 
 def _position(node: list[Any], part: str, path: str) -> int:
     if not (part.isascii() and part.isdigit() and len(part) < 6 and int(part) < len(node)):
-        raise invalid(pointer_to(("grid", path)), "no_such_path", f'the base has no element "{part}" of this path')
+        raise _no_such_path(path, f'the base has no element "{part}" of this path')
     return int(part)
+
+
+def _no_such_path(path: str, detail: str) -> Refusal:
+    return invalid(pointer_to(("grid", path)), "no_such_path", detail)
 
 
 def _blame(pointer: str, blamed: Mapping[str, Choice]) -> str:

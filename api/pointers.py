@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 from models.answers import ProblemError
 from models.spec.component import choices
 from models.spec.families import FAMILIES
 from models.spec.job import JobSpec
+
+MOST_ERRORS = 20
+"""Of one request; those beyond are not reported."""
 
 Location = Sequence[int | str]
 
@@ -41,10 +45,17 @@ def body_pointer(location: Location, body: Any) -> str:
 
 
 def body_errors(found: Iterable[Mapping[str, Any]], body: Any) -> list[ProblemError]:
-    """One error per place, in the order of their first mention; several messages about one place are joined."""
+    """One error per place, in the order of their first mention; several messages about one place are joined.
+
+    Returns:
+        The errors of the first MOST_ERRORS places.
+
+    """
     by_pointer: dict[str, list[ProblemError]] = {}
     for error in found:
         pointer = body_pointer(error["loc"], body)
+        if pointer not in by_pointer and len(by_pointer) == MOST_ERRORS:
+            break
         by_pointer.setdefault(pointer, []).append(
             ProblemError(pointer=pointer, code=_code(error), detail=_detail(error))
         )
@@ -57,8 +68,11 @@ def body_errors(found: Iterable[Mapping[str, Any]], body: Any) -> list[ProblemEr
 
 
 def parameter_errors(found: Iterable[Mapping[str, Any]]) -> list[ProblemError]:
-    """Errors in query parameters (`?limit`), path parameters and headers (by name)."""
-    return [ProblemError(pointer=_parameter(error["loc"]), code=_code(error), detail=_detail(error)) for error in found]
+    """Errors in query parameters (`?limit`), path parameters and headers (by name), the first MOST_ERRORS of them."""
+    return [
+        ProblemError(pointer=_parameter(error["loc"]), code=_code(error), detail=_detail(error))
+        for error in islice(found, MOST_ERRORS)
+    ]
 
 
 def _parameter(location: Location) -> str:

@@ -1,5 +1,6 @@
 """What the API answers: the one definition that the server fills in and the client reads."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -113,8 +114,12 @@ class Job(Answer):
     """What keeps it from training, such as a device that no live worker has."""
 
 
-class ReadColumn(Answer):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadColumn:
     """A column of an uploaded table, as a spec reads it."""
+
+    # There may be 10,000 of them, of which pydantic's models would take several times as long.
+    __pydantic_config__ = ConfigDict(use_attribute_docstrings=True)
 
     name: str
     type: str

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from models.answers import Answer
 from models.metrics import DEFAULT_METRIC
-from models.spec.component import Component
+from models.spec.component import Component, Items
 
 Verdict = Literal["supported", "refuted", "undecided"]
 Method = Literal[
@@ -135,7 +135,7 @@ class Diagnosed(Component):
 
 
 Claim = Annotated[Less | Between | Close | Diagnosed, Field(discriminator="kind")]
-Claims = Annotated[tuple[Claim, ...], Field(min_length=1, max_length=MAX_CLAIMS)]
+Claims = Annotated[Items[Claim], Field(min_length=1, max_length=MAX_CLAIMS)]
 
 
 def quantities(claim: Claim) -> dict[str, Quantity]:

@@ -6,6 +6,8 @@ host. What it counts of the values of a category spares the sealed rows, as ever
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple
 
 from models.spec.evaluation import Evaluation
 from models.spec.plan import PlanError
@@ -24,8 +26,7 @@ class Misreading(PlanError):
     code = "does_not_fit_data"
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(NamedTuple):
     """One column that a network learns from."""
 
     place: int
@@ -107,12 +108,13 @@ def likely_target(columns: Sequence[Column]) -> int:
 
 
 def _target(description: Description, dataset: Uploaded) -> int:
-    names = [column.name for column in description.columns]
+    columns = description.columns
     if dataset.target is None:
-        return likely_target(description.columns)
-    if dataset.target not in names:
-        raise Misreading("/dataset/target", f'there is no column "{dataset.target}": there are {_listed(names)}')
-    return names.index(dataset.target)
+        return likely_target(columns)
+    place = next((place for place, column in enumerate(columns) if column.name == dataset.target), None)
+    if place is None:
+        raise _no_column("/dataset/target", dataset.target, columns)
+    return place
 
 
 def _task(target: Column, dataset: Uploaded, *, countable: bool) -> Task:
@@ -151,47 +153,54 @@ def _classes(target: Column) -> tuple[str, ...]:
 def _features(description: Description, dataset: Uploaded, target: int) -> tuple[list[int], dict[str, str]]:
     """Places of the columns to learn from; and which are left out, and why."""
     columns = description.columns
-    names = [column.name for column in columns]
     if dataset.features is not None:
-        chosen = _places(names, dataset.features)
-        used: set[int] = set()
-        for index, place in enumerate(chosen):
-            pointer = f"/dataset/features/{index}"
-            if place == target:
-                raise Misreading(pointer, f'"{names[place]}" is the target: nothing is learned from it')
-            if place in used:
-                raise Misreading(pointer, f'"{names[place]}" stands twice')
-            if columns[place].type == "text":
-                raise Misreading(
-                    pointer,
-                    f'"{names[place]}" is text of {columns[place].distinct:,} different values, from which no network '
-                    "here learns: leave it out",
-                )
-            used.add(place)
-        used.add(target)
-        return chosen, {name: "not among the features" for place, name in enumerate(names) if place not in used}
+        chosen = _chosen(columns, dataset.features, target)
+        used = {target, *chosen}
+        return chosen, {
+            column.name: "not among the features" for place, column in enumerate(columns) if place not in used
+        }
     left_out = {
         column.name: f"text of {column.distinct:,} different values"
         for place, column in enumerate(columns)
         if column.type == "text" and place != target
     }
-    chosen = [place for place, name in enumerate(names) if place != target and name not in left_out]
+    chosen = [place for place, column in enumerate(columns) if place != target and column.name not in left_out]
     if not chosen:
-        raise Misreading("/dataset", f'beside "{names[target]}" there is no column to learn from')
+        raise Misreading("/dataset", f'beside "{columns[target].name}" there is no column to learn from')
     return chosen, left_out
 
 
-def _places(names: list[str], features: Sequence[str]) -> list[int]:
-    """Return the index of each feature among the column names, the first one where a name occurs twice."""
-    places = {name: place for place, name in reversed(list(enumerate(names)))}
+def _chosen(columns: Sequence[Column], features: Sequence[str], target: int) -> list[int]:
+    """Return the places of the columns that a spec names."""
+    places = {column.name: place for place, column in enumerate(columns)}
     for index, name in enumerate(features):
         if name not in places:
-            raise Misreading(f"/dataset/features/{index}", f'there is no column "{name}": there are {_listed(names)}')
-    return [places[name] for name in features]
+            raise _no_column(f"/dataset/features/{index}", name, columns)
+    chosen: dict[int, None] = {}
+    for index, name in enumerate(features):
+        pointer, place = f"/dataset/features/{index}", places[name]
+        if place == target:
+            raise Misreading(pointer, f'"{name}" is the target: nothing is learned from it')
+        if place in chosen:
+            raise Misreading(pointer, f'"{name}" stands twice')
+        if columns[place].type == "text":
+            raise Misreading(
+                pointer,
+                f'"{name}" is text of {columns[place].distinct:,} different values, from which no network '
+                "here learns: leave it out",
+            )
+        chosen[place] = None
+    return list(chosen)
+
+
+def _no_column(pointer: str, name: str, columns: Sequence[Column]) -> Misreading:
+    shown = ", ".join(f'"{column.name}"' for column in columns[:20])
+    more = f" and {len(columns) - 20:,} more" if len(columns) > 20 else ""
+    return Misreading(pointer, f'there is no column "{name}": there are {shown}{more}')
 
 
 def _rows(description: Description, dataset: Uploaded, used: list[int]) -> int:
-    """Rows that are read, given the places of the columns that are."""
+    """Rows that are read, given the places of the columns that are, the target first."""
     columns = description.columns
     missing = [columns[place] for place in used if columns[place].missing]
     if not missing:
@@ -213,7 +222,8 @@ def _rows(description: Description, dataset: Uploaded, used: list[int]) -> int:
         return description.rows
     if description.gaps is None:
         raise Misreading("/dataset/missing", 'cells are missing in too many different ways to "drop": take "impute"')
-    rows = description.rows - sum(gap.rows for gap in description.gaps if not set(gap.columns).isdisjoint(used))
+    used_places = set(used)
+    rows = description.rows - sum(gap.rows for gap in description.gaps if not used_places.isdisjoint(gap.columns))
     if rows < 2:
         raise Misreading("/dataset/missing", 'hardly a row is complete: take "impute", or fewer features')
     return rows
@@ -250,14 +260,9 @@ def _grid(description: Description, dataset: Uploaded) -> tuple[int, ...]:
     return dataset.channels or channels, height, width
 
 
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(f'"{name}"' for name in names[:20])
-    return shown if len(names) <= 20 else f"{shown} and {len(names) - 20:,} more"
-
-
 def warnings(reading: Reading) -> Iterator[str]:
     """What the owner of a job may want to know about its data."""
-    for name, reason in list(reading.left_out.items())[:10]:
+    for name, reason in islice(reading.left_out.items(), 10):
         if reason.startswith("text"):
             yield f'"{name}" is left out: {reason}'
     if reading.classes and reading.target.values is not None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import isinf
 from time import monotonic
 from typing import Any
@@ -34,7 +35,7 @@ from api.errors import (
 from api.http.addresses import client_address
 from api.http.connections import RETRY_AFTER_SECONDS
 from api.http.paths import path_flaw
-from api.pointers import pointer_to
+from api.pointers import MOST_ERRORS, pointer_to
 from api.quotas.requests import CLOSE, run_in_turn
 from models.answers import ProblemError
 from models.settings import Settings
@@ -234,8 +235,8 @@ def strict_json(content: bytes) -> Any:
         raise Refusal(MALFORMED, f"the body is not JSON: {error.msg} at {place}") from None
     except RecursionError:
         raise Refusal(INVALID, _TOO_DEEP.detail, [ProblemError(pointer="", **vars(_TOO_DEEP))]) from None
-    if flaws := list(_flaws(value, ())):
-        raise several(flaws[:20])
+    if flaws := list(islice(_flaws(value, ()), MOST_ERRORS)):
+        raise several(flaws)
     return value
 
 

@@ -30,7 +30,7 @@ from api.planning import Catalogue, checked_plan
 from api.quotas.limits import check_run_quotas
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, owner
-from models.spec.component import SpecModel
+from models.spec.component import Items, SpecModel
 from models.spec.job import Budget, JobSpec, Name, Priority, Tag
 from models.spec.run_files import run_bytes
 from models.status import LIVE, PRECEDENCE, TERMINAL, RunStatus
@@ -50,7 +50,7 @@ class JobChanges(SpecModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "adam, again", "priority": 10}]})
 
     name: Name = ""
-    tags: tuple[Tag, ...] = Field((), max_length=32)
+    tags: Items[Tag] = Field((), max_length=32)
     notes: str = Field("", max_length=10_000)
     priority: Priority = 0
     budget: Budget | None = None

@@ -5,11 +5,11 @@ import csv
 import io
 import json
 from collections.abc import Coroutine
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from fastapi import APIRouter, Request, Response
 from kombu.exceptions import OperationalError
-from pydantic import FailFast, Field, ValidationError
+from pydantic import Field, ValidationError
 from redis import RedisError
 from sqlalchemy import select
 
@@ -43,6 +43,7 @@ router = APIRouter(prefix="/v1/runs", tags=["runs"], route_class=ScopedRoute)
 
 SMALL_BODY_BYTES = 4 * 1024
 """A larger body is parsed in a thread: the event loop serves other requests meanwhile."""
+CANCEL_SECONDS = 1.0
 CLIENT_CLOSED_REQUEST = 499
 """Status in logs and meters of a request whose client left before the answer, as nginx has it."""
 
@@ -54,7 +55,7 @@ T = TypeVar("T")
 class RowsToPredict(SpecModel):
     """Raw rows: of a table, objects of column name to value, null for an empty cell; else lists of numbers."""
 
-    rows: Annotated[list[dict[str, Any] | list[Any]], FailFast()] = Field(min_length=1)
+    rows: list[dict[str, Any] | list[Any]] = Field(min_length=1, fail_fast=True)
 
 
 class _Rows(NamedTuple):
@@ -167,7 +168,8 @@ async def _while_connected(request: Request, answer: Coroutine[Any, Any, T]) -> 
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Not for as long as it takes: redis-py sometimes goes on waiting after it was cancelled.
+        await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
 
 
 async def _disconnect(request: Request) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.spec.component import BareName, Component
+from models.spec.component import BareName, Component, Items
 from models.spec.shape import DatasetShape
 
 
@@ -32,7 +32,7 @@ class Sharpness(_Analysis):
     """
 
     kind: Literal["sharpness"] = "sharpness"
-    epsilons: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((1e-3, 5e-4), min_length=1, max_length=4)
+    epsilons: Items[Annotated[float, Field(gt=0, le=1)]] = Field((1e-3, 5e-4), min_length=1, max_length=4)
     """Half the size of the box, relative to each weight."""
     subspace: int | None = Field(None, ge=1, le=10_000)
     """Columns of a random A: the box lies in a subspace of so many dimensions; by default A is the identity."""

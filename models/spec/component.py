@@ -1,9 +1,16 @@
 """What every choice inside a spec has in common."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+T = TypeVar("T")
+
+# Only the first item that is wrong becomes an error: of a large body there could be 100,000.
+Items = Annotated[tuple[T, ...], Field(fail_fast=True)]
+
+MAX_FIELDS = 100
 
 
 class SpecModel(BaseModel):
@@ -16,6 +23,14 @@ class SpecModel(BaseModel):
         use_attribute_docstrings=True,
         validate_default=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_few_fields(cls, value: Any) -> Any:
+        """Refuse a very large object as a whole, as each unknown field would become an error of its own."""
+        if isinstance(value, dict) and len(value) > MAX_FIELDS:
+            raise ValueError(f"this has {len(value):,} fields, of which at most {len(cls.model_fields)} are known")
+        return value
 
 
 class Component(SpecModel):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models.spec.component import BareName, Component
+from models.spec.component import BareName, Component, Items
 from models.spec.shape import DatasetShape
 from models.spec.uploads import CIFAR10, CIFAR100, MNIST, FashionMNIST, Uploaded
 
@@ -60,7 +60,7 @@ class Polynomial(Curve):
     """
 
     kind: Literal["polynomial"] = "polynomial"
-    coefficients: tuple[Annotated[float, Field(ge=-1000, le=1000)], ...] = Field(
+    coefficients: Items[Annotated[float, Field(ge=-1000, le=1000)]] = Field(
         (0.0, -1.0, 0.0, 2.0), min_length=1, max_length=21
     )
     """From the constant upwards, so that [0, −1, 0, 2] is y = 2x³ − x: 1 to 21 of them, each between ±1,000."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from models.spec.analyses import Analysis
-from models.spec.component import SpecModel, shared_shape
+from models.spec.component import Items, SpecModel, shared_shape
 from models.spec.datasets import Dataset
 from models.spec.evaluation import Evaluation, Holdout, KFold
 from models.spec.networks import MLP, Linear, Network
@@ -56,7 +56,7 @@ class Record(SpecModel):
     """Steps between two points of the training loss; "auto" keeps at most 2,000 points."""
     evaluate_every: int | Literal["auto"] = "auto"
     """Steps between two evaluations on the validation split; "auto" is an epoch, but 20 to 200 times a run."""
-    snapshots: tuple[Annotated[int, Field(ge=0, le=MAX_STEPS)], ...] = Field((), max_length=100)
+    snapshots: Items[Annotated[int, Field(ge=0, le=MAX_STEPS)]] = Field((), max_length=100)
     """Steps after which to keep what the network predicts."""
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ Seed = Annotated[int, Field(strict=True, ge=0, le=MAX_SEED)]
 Priority = Annotated[int, Field(strict=True, ge=-100, le=100)]
 
 Seeds = Annotated[
-    tuple[Seed, ...],
+    Items[Seed],
     Field(min_length=1, max_length=MAX_RUNS_PER_JOB),
     BeforeValidator(_count_to_list, json_schema_input_type=int | tuple[int, ...]),
     AfterValidator(_distinct),
@@ -112,7 +112,7 @@ class JobSpec(SpecModel):
     """What people call the job; not part of its hash."""
     experiment: Name = ""
     """The question that this job helps to answer; groups jobs."""
-    tags: tuple[Tag, ...] = Field((), max_length=32)
+    tags: Items[Tag] = Field((), max_length=32)
     notes: str = Field("", max_length=10_000)
     dataset: Dataset
     network: Network = MLP()
@@ -123,14 +123,14 @@ class JobSpec(SpecModel):
     run, so that all classes weigh the same (King & Zeng 2001). Evaluations count every row alike."""
     optimizer: Optimizer
     schedule: Schedule = Constant()
-    regularizers: tuple[Regularizer, ...] = Field((), max_length=16)
+    regularizers: Items[Regularizer] = Field((), max_length=16)
     batch_size: BatchSize = 64
     """Rows per step, or "full": the whole training split."""
     budget: Budget = Budget(epochs=50)
     evaluation: Evaluation = Holdout()
     seeds: Seeds = (0,)
     """A count n stands for the seeds 0 … n − 1. One seed is one run, or as many as the evaluation asks for."""
-    analyses: tuple[Analysis, ...] = Field((), max_length=16)
+    analyses: Items[Analysis] = Field((), max_length=16)
     """What to measure of each network once it is trained."""
     record: Record = Record()
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -171,8 +171,22 @@ class JobSpec(SpecModel):
 
     @model_validator(mode="after")
     def _choices_fit_the_data(self) -> Self:
-        if not self.is_settled:
-            return self
+        if self.is_settled:
+            self._check_data()
+        return self
+
+    def with_dataset(self, dataset: Uploaded) -> "JobSpec":
+        """Return this spec with its data set, as the service has found it to be.
+
+        Raises:
+            ValueError: if another part of the spec does not fit the data.
+
+        """
+        spec = self.model_copy(update={"dataset": dataset})
+        spec._check_data()
+        return spec
+
+    def _check_data(self) -> None:
         shape, name = self.dataset.shape, self.dataset.kind
         if shape.task == "regression":
             if self.loss == "cross_entropy":
@@ -187,7 +201,6 @@ class JobSpec(SpecModel):
         misfits += [part.misfit(shape) for part in self.analyses]
         for misfit in filter(None, misfits):
             raise ValueError(misfit)
-        return self
 
     @property
     def is_settled(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from models.spec.component import BareName, Component
+from models.spec.component import BareName, Component, Items
 from models.spec.layout import AveragePool, Convolution, Dense, Layout, Recurrence, Residual
 from models.spec.shape import DatasetShape
 
@@ -51,7 +51,7 @@ class MLP(_Network):
     """A multi-layer perceptron: affine maps with an activation between them."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[Width, ...] = Field((64, 64), min_length=1, max_length=MAX_LAYERS)
+    hidden: Items[Width] = Field((64, 64), min_length=1, max_length=MAX_LAYERS)
     """Widths of the hidden layers."""
     activation: Activation = "relu"
     takes_batch_norm: ClassVar[bool] = True
@@ -68,8 +68,8 @@ class MLP(_Network):
 class _Convolutional(_Network):
     """Blocks of convolution, activation and max pooling, then one affine map."""
 
-    channels: tuple[Channels, ...]
-    kernels: tuple[Kernel, ...]
+    channels: Items[Channels]
+    kernels: Items[Kernel]
     stride: Annotated[int, Field(ge=1, le=8)]
     padding: Annotated[int, Field(ge=0, le=15)]
     pool: Annotated[int, Field(ge=1, le=8)]
@@ -133,9 +133,9 @@ class CNN(_Convolutional):
     """
 
     kind: Literal["cnn"] = "cnn"
-    channels: tuple[Channels, ...] = Field((16, 32), min_length=1, max_length=MAX_LAYERS)
+    channels: Items[Channels] = Field((16, 32), min_length=1, max_length=MAX_LAYERS)
     """Output channels of the blocks."""
-    kernels: tuple[Kernel, ...] = Field((3,), min_length=1, max_length=MAX_LAYERS)
+    kernels: Items[Kernel] = Field((3,), min_length=1, max_length=MAX_LAYERS)
     """Side of the square kernel: one for all blocks, or one for each."""
     stride: Annotated[int, Field(ge=1, le=8)] = 1
     padding: Annotated[int, Field(ge=0, le=15)] = 1
@@ -155,9 +155,9 @@ class CNN1D(_Convolutional):
     """
 
     kind: Literal["cnn1d"] = "cnn1d"
-    channels: tuple[Channels, ...] = Field((25, 25, 25), min_length=1, max_length=MAX_LAYERS)
+    channels: Items[Channels] = Field((25, 25, 25), min_length=1, max_length=MAX_LAYERS)
     """Output channels of the blocks."""
-    kernels: tuple[Kernel, ...] = Field((5, 3, 3), min_length=1, max_length=MAX_LAYERS)
+    kernels: Items[Kernel] = Field((5, 3, 3), min_length=1, max_length=MAX_LAYERS)
     """Length of the kernel: one for all blocks, or one for each."""
     stride: Annotated[int, Field(ge=1, le=8)] = 2
     padding: Annotated[int, Field(ge=0, le=15)] = 1

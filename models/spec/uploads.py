@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from models.spec.component import Component, SpecModel
+from models.spec.component import Component, Items, SpecModel
 from models.spec.shape import DatasetShape, Task
 
 ColumnName = Annotated[str, StringConstraints(min_length=1, max_length=500)]
@@ -27,7 +27,7 @@ class Found(SpecModel):
     task: Task
     outputs: int = Field(ge=1)
     """Classes, or 1 for a regression."""
-    grid: tuple[int, ...] = ()
+    grid: Items[int] = ()
     """(channels, height, width) of images, (channels, length) of series."""
     target: str
     """The column that is predicted."""
@@ -50,7 +50,7 @@ class Uploaded(_Stored):
     text."""
     task: Literal["auto", "classification", "regression"] = "auto"
     """"auto" takes categories, booleans and whole numbers of at most 20 values for classes."""
-    features: tuple[ColumnName, ...] | None = Field(None, min_length=1, max_length=10_000)
+    features: Items[ColumnName] | None = Field(None, min_length=1, max_length=10_000)
     """The columns to predict from; left out: all but the target and text."""
     missing: Literal["refuse", "drop", "impute"] = "refuse"
     """What becomes of rows with empty cells: the job is refused, they are left out, or a number takes the mean of the

@@ -9,13 +9,15 @@ import httpx2
 import pytest
 from sqlalchemy import update
 
-from api import uploads
+from api import planning, uploads
 from api.app import create_app
 from api.errors import Refusal
-from api.planning import Catalogue
 from models.database import Database
+from models.reading import Reading, read
 from models.settings import Settings
-from models.spec.job import JobSpec
+from models.spec.evaluation import Evaluation
+from models.spec.uploads import Uploaded
+from models.stored import Description
 from models.tables import Dataset
 from tests.datasets import class_folders, idx_files, passengers, zipped
 from tests.servers import http_client, running_api
@@ -167,21 +169,6 @@ def test_a_sweep_reads_an_uploaded_data_set_and_blames_the_grid_for_what_misread
     assert rows[0] == 400 > rows[1]
 
 
-def test_equal_data_sets_of_several_specs_are_read_once(api: httpx2.Client, database: Database) -> None:
-    upload(api, CSV, name="heights")
-    base = {"dataset": {"kind": "uploaded", "id": "heights", "missing": "impute"}}
-    specs = [
-        JobSpec.model_validate(base | {"optimizer": {"kind": "adam", "learning_rate": rate}}) for rate in (0.1, 0.01)
-    ]
-    with database.read() as session:
-        catalogue = Catalogue(session, "admin")
-        first, second = (catalogue.settle(spec).spec for spec in specs)
-    assert first.dataset.shape.rows == 4
-    assert first.dataset is second.dataset
-    assert first.model_dump(exclude={"optimizer"}) == second.model_dump(exclude={"optimizer"})
-    assert second.optimizer.learning_rate == 0.01
-
-
 def test_a_published_set_is_known_once_its_files_were_uploaded(api: httpx2.Client, database: Database) -> None:
     spec = {"dataset": "mnist", "optimizer": "adam"}
     answer = api.post("/v1/jobs/validate", json=spec)
@@ -224,6 +211,34 @@ def test_a_body_beyond_the_limit_is_refused_and_nothing_of_it_stays(narrow_api: 
 def test_an_empty_body_is_refused(lasting_api: httpx2.Client) -> None:
     answer = upload(lasting_api, b"")
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, "empty")
+
+
+def test_the_jobs_of_a_sweep_read_their_data_set_once(
+    lasting_api: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, _, rows = CSV.partition(b"\n")
+    assert upload(lasting_api, header + b"\n" + 10 * rows, name="swept").status_code == 201
+    readings: list[Uploaded] = []
+
+    def counted(description: Description, dataset: Uploaded, evaluation: Evaluation) -> Reading:
+        readings.append(dataset)
+        return read(description, dataset, evaluation)
+
+    monkeypatch.setattr(planning, "read", counted)
+    base = {
+        "dataset": {"kind": "uploaded", "id": "swept", "missing": "drop"},
+        "optimizer": "adam",
+        "batch_size": "full",
+    }
+    answer = lasting_api.post("/v1/sweeps", json={"base": base, "grid": {"optimizer.learning_rate": [0.1, 0.2, 0.3]}})
+    assert answer.status_code == 202, answer.text
+    assert len(readings) == 1
+    grid = {"dataset.missing": ["drop", "impute"], "optimizer.learning_rate": [0.1, 0.2]}
+    answer = lasting_api.post("/v1/sweeps", json={"base": base, "grid": grid})
+    query = {"sweep": answer.json()["id"], "sort": "oldest"}
+    jobs = lasting_api.get("/v1/jobs", params=query).json()["data"]
+    assert [job["spec"]["dataset"]["missing"] for job in jobs] == ["drop", "drop", "impute", "impute"]
+    assert len(readings) == 3
 
 
 def test_predictions_need_a_run_that_has_succeeded_and_someone_who_answers(

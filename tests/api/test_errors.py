@@ -115,6 +115,42 @@ def test_all_errors_are_told_at_once(lasting_api: httpx2.Client) -> None:
     assert told.detail.startswith("4 things")
 
 
+MANY: list[Any] = [""] * 60_000
+KEYS = {f"field_{number}": 1 for number in range(12_000)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "words"),
+    [
+        ({"seeds": MANY}, "/seeds/0", "valid integer"),
+        ({"tags": MANY}, "/tags/0", "at least 1 character"),
+        ({"regularizers": MANY}, "/regularizers/0", "no known regularizer"),
+        ({"analyses": MANY}, "/analyses/0", "no known kind"),
+        ({"network": {"kind": "mlp", "hidden": MANY}}, "/network/hidden/0", "valid integer"),
+        ({"network": {"kind": "cnn", "kernels": MANY}}, "/network/kernels/0", "valid integer"),
+        ({"record": {"snapshots": MANY}}, "/record/snapshots/0", "valid integer"),
+        ({"dataset": {"kind": "polynomial", "coefficients": MANY}}, "/dataset/coefficients/0", "valid number"),
+        ({"dataset": {"kind": "uploaded", "id": "x", "features": MANY}}, "/dataset/features/0", "at least 1 character"),
+        (KEYS, "", "this has 12,002 fields"),
+        ({"optimizer": {"kind": "adam", **KEYS}}, "/optimizer", "this has 12,001 fields"),
+        ({"optimizer": {"kind": "sam", "base": {"kind": "adam", **KEYS}}}, "/optimizer/base", "this has 12,001 fields"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_thousands_of_mistakes_are_one_error(
+    lasting_api: httpx2.Client, changes: dict[str, Any], pointer: str, words: str
+) -> None:
+    told = refused(lasting_api, {"dataset": "sine", "optimizer": "adam"} | changes, "/v1/jobs/validate")
+    assert [error.pointer for error in told.errors] == [pointer]
+    assert words in told.errors[0].detail
+
+
+def test_of_many_errors_the_first_are_told(lasting_api: httpx2.Client) -> None:
+    told = refused(lasting_api, {"base": {}, "grid": {f"path_{number}": [] for number in range(8_000)}}, "/v1/sweeps")
+    assert [error.pointer for error in told.errors] == [f"/grid/path_{number}" for number in range(20)]
+    assert told.detail == "at least 20 things are wrong with this request"
+
+
 @pytest.mark.parametrize(
     ("text", "status", "pointer", "words"),
     [

@@ -87,6 +87,23 @@ def test_whole_components_can_be_swept_and_equal_last_parts_are_told_apart(api: 
     assert jobs_of(api, both)[0].name == "rates · optimizer.kind=adam, network.kind=linear"
 
 
+def test_paths_into_swept_values_change_one_combination_each(api: httpx2.Client) -> None:
+    grid = {
+        "regularizers": [["l2"], [{"kind": "l1", "weight": 0.5}]],
+        "regularizers.0.weight": [0.1, 0.2],
+        "network": [{"kind": "mlp", "hidden": [8, 8]}],
+        "network.hidden.1": [4, 2],
+    }
+    made = submit(api, grid=grid)
+    found = [
+        (job.spec.regularizers[0].model_dump(), job.spec.network.model_dump()["hidden"]) for job in jobs_of(api, made)
+    ]
+    assert [(one["kind"], one["weight"], hidden) for one, hidden in found] == [
+        (kind, weight, (8, last)) for kind in ("l2", "l1") for weight in (0.1, 0.2) for last in (4, 2)
+    ]
+    assert made.grid == grid, "what was sent is stored as it was"
+
+
 @pytest.mark.parametrize(
     ("changes", "pointer", "words"),
     [
@@ -100,6 +117,7 @@ def test_whole_components_can_be_swept_and_equal_last_parts_are_told_apart(api: 
         ({"grid": {"record.snapshots.0": [1]}, "base": spec(record={"snapshots": []})}, "/grid/record.snapshots.0", ""),
         ({"grid": {"batch_size.x": [1]}, "base": spec(batch_size=3)}, "/grid/batch_size.x", "no object"),
         ({"grid": {"batch_size": []}}, "/grid/batch_size", "at least 1"),
+        ({"grid": {".".join("a" * 20): [1]}}, f"/grid/{'.'.join('a' * 20)}", "nested deeper than 16"),
         ({"grid": {"a/b": [1]}}, "/grid/a~1b/0", "no such field"),
         ({"base": {"dataset": "sine"}, "grid": {}}, "/base/optimizer", "required"),
         ({"base": "sine"}, "/base", ""),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -97,7 +97,15 @@ def _count(missing: Mask | None) -> int:
     return 0 if missing is None else int(np.count_nonzero(missing))
 
 
-def _moments(present: Numbers) -> dict[str, float]:
+class Moments(TypedDict, total=False):
+    """What a column's description says of its numbers."""
+
+    minimum: float
+    maximum: float
+    mean: float
+
+
+def _moments(present: Numbers) -> Moments:
     if not len(present):
         return {}
     with np.errstate(over="ignore"):

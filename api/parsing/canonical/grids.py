@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from api.parsing.canonical.columns import FIRST
+from api.parsing.canonical.columns import FIRST, Moments
 from api.parsing.canonical.matrices import Matrix, check_sizes, write_matrix
 from api.parsing.canonical.thumbnails import thumbnails
 from api.parsing.canonical.values import LISTED_INTEGERS, Sealing, distinct_integers
@@ -95,7 +95,7 @@ def _column(labels: Labels, sealing: Sealing, classes: int) -> Column:
     if not np.isfinite(numbers).all():
         row = int(np.argmin(np.isfinite(numbers))) + 1
         raise Refused("not_finite", f"the target of row {row:,} is missing or infinite: leave the row out")
-    moments = {
+    moments: Moments = {
         "minimum": float(numbers.min()),
         "maximum": float(numbers.max()),
         "mean": float(np.mean(numbers, dtype=np.float64)),
