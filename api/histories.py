@@ -7,6 +7,7 @@ where it joins the cursor without a gap; SQL fills gaps, and SQL alone says that
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from random import uniform
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +105,8 @@ class Histories:
             has_news = _is_news(taken) or status is not first_status or status.is_terminal
             if has_news or left <= 0 or self.is_closing:
                 break
-            patience = min(LOOK_SECONDS, left)
+            # At random, so that readers who began together do not ask SQL together.
+            patience = min(LOOK_SECONDS * uniform(0.5, 1.0), left)  # noqa: S311
             if found.has_gap:
                 await asyncio.sleep(min(GAP_SECONDS, left))
         return _page(taken, names, after, place, status, more=found.more or is_cut)
