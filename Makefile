@@ -85,11 +85,12 @@ labs: $(VENV)/dev ## Run every lab in full, and write docs/labs.md from what cam
 	@$(BIN)/python -m docs.generate
 
 .PHONY: bench
-bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients, keys, the dashboard
+bench: $(VENV)/bench ## Measure the engine against the loops that it replaces, data of your own, comparisons, hostile clients, neighbours, keys, the dashboard
 	@$(BIN)/python -m benchmarks.engine
 	@$(BIN)/python -m benchmarks.data
 	@$(BIN)/python -m benchmarks.comparison
 	@$(BIN)/python -m benchmarks.hostile
+	@$(BIN)/python -m benchmarks.neighbours
 	@$(BIN)/python -m benchmarks.keys
 	@$(BIN)/python -m benchmarks.dashboard
 

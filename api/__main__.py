@@ -28,7 +28,7 @@ ACCEPTED_AT_ONCE = 64
 BACKLOG = 4_096
 """Connections that the kernel holds until they are accepted."""
 OTHER_FILES = 512
-"""Files that the process opens beside its connections: database, Redis, storage, uploads."""
+"""File descriptors reserved for the database, Redis, storage and uploads."""
 SWITCH_SECONDS = 0.001
 """For which a thread may hold the interpreter while others wait for it; Python's default is five times as long."""
 
@@ -129,7 +129,7 @@ def main() -> None:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}")
-    # A full collection would look at all that was imported, which takes 0.1 s of every thread, and find nothing.
+    # Exclude imported objects from garbage collection: a full one would block all threads for 0.1 s and free nothing.
     gc.collect()
     gc.freeze()
     Server(app, config, timeout_graceful_shutdown=GRACEFUL_SECONDS).run_on(listener)

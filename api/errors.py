@@ -50,7 +50,10 @@ UNAUTHENTICATED = ProblemKind(
     401, "unauthenticated", "A key is needed", "this request has no key: send Authorization: Bearer <key>"
 )
 FORBIDDEN = ProblemKind(
-    403, "forbidden", "The key does not reach that far", 'this takes a key of scope "submit", and yours is of "read"'
+    403,
+    "forbidden",
+    "The key does not reach that far",
+    'this requires a key of scope "submit", but yours has scope "read"',
 )
 NOT_FOUND = ProblemKind(404, "not_found", "There is no such thing", "there is no job job_0123")
 NOT_ALLOWED = ProblemKind(405, "method_not_allowed", "This path does not take that method", "POST is not allowed here")
@@ -60,7 +63,7 @@ ILLEGAL_ACTION = ProblemKind(
 CHANGED = ProblemKind(
     412, "changed_meanwhile", "Somebody changed it meanwhile", "the job is at version 3: fetch it again"
 )
-TOO_SLOW = ProblemKind(408, "too_slow", "The body comes too slowly", "1,024 bytes came within 30 s: send it again")
+TOO_SLOW = ProblemKind(408, "too_slow", "The request arrived too slowly", "1,024 bytes came within 30 s: send it again")
 TOO_LARGE = ProblemKind(413, "body_too_large", "The body is too large", "a body may have at most 262,144 bytes")
 TOO_MANY_ROWS = ProblemKind(
     413,
@@ -132,7 +135,7 @@ def invalid(pointer: str, code: str, detail: str) -> Refusal:
 def several(errors: Sequence[ProblemError]) -> Refusal:
     """Some things are wrong; of very many, the first are reported."""
     count = len(errors) if len(errors) < MOST_ERRORS else f"at least {MOST_ERRORS}"
-    detail = errors[0].detail if len(errors) == 1 else f"{count} things are wrong with this request"
+    detail = errors[0].detail if len(errors) == 1 else f"the request has {count} errors"
     return Refusal(INVALID, detail, errors)
 
 

@@ -12,7 +12,7 @@ from models.spec.families import FAMILIES
 from models.spec.job import JobSpec
 
 MOST_ERRORS = 20
-"""Of one request; those beyond are not reported."""
+"""Maximum number of errors reported per request."""
 
 Location = Sequence[int | str]
 

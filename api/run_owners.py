@@ -21,10 +21,10 @@ class RunOwners:
         self._owners: OrderedDict[str, str] = OrderedDict()
 
     async def demand(self, principal: Principal, run_id: str) -> None:
-        """Let a principal at a run.
+        """Check that a principal may read a run.
 
         Raises:
-            Refusal: if it is somebody else's, in the words of one that does not exist.
+            Refusal: if the run does not exist or belongs to another owner; the error is the same.
 
         """
         if principal.is_admin or self._owners.get(run_id) == principal.owner:

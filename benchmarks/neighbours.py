@@ -1,7 +1,7 @@
-"""Neighbours: what one owner waits for while another sends as much as it can to one endpoint.
+"""Latency for one owner while another sends as many requests as it can to one endpoint.
 
-`python -m benchmarks.neighbours [--json] [--seconds S] [ATTACK ...]`: for each attack, a service of its own. The
-attacker runs in a process of its own, keeps all its connections busy, and ignores what the responses ask of it.
+`python -m benchmarks.neighbours [--json] [--seconds S] [ATTACK ...]`: each attack runs against a fresh service. The
+attacker is a separate process that keeps its connections busy and ignores Retry-After.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from tests.api.fake_worker import FakeWorker
 from tests.servers import http_client
 
 READ_TARGET, SUBMIT_TARGET = 0.250, 0.500
-"""Seconds that 99 of 100 requests of the neighbour take at most."""
+"""Targets for the 99th percentile, in seconds."""
 JOB: dict[str, Any] = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 1_000}}
 COLUMNS = 9_999
 ATTACKER_ADDRESS = "127.0.0.2"
@@ -37,7 +37,7 @@ ATTACKER_ADDRESS = "127.0.0.2"
 
 @dataclass(frozen=True)
 class Attack:
-    """Requests that many connections repeat as fast as they are answered; none: connections that only stay open."""
+    """Requests repeated over many connections. Without a method, the connections stay idle."""
 
     name: str
     connections: int
@@ -48,15 +48,15 @@ class Attack:
 
 
 @dataclass
-class Measured:
-    """Seconds of the neighbour's requests; a failure counts as infinitely long."""
+class Latencies:
+    """Latencies of the neighbour in seconds; infinite for a failed request."""
 
     read: list[float] = field(default_factory=list)
     submit: list[float] = field(default_factory=list)
 
 
-class Scene:
-    """A service with what the attacks need: the attacker owns it, the neighbour has a job."""
+class Service:
+    """A running service, with keys for the attacker and the neighbour."""
 
     def __init__(self, admin: httpx2.Client, environment: Mapping[str, str]) -> None:
         self.url = str(admin.base_url)
@@ -159,7 +159,7 @@ class Scene:
 
     @contextmanager
     def attacked(self, attack: Attack) -> Iterator[Counter[str]]:
-        """Attack while the block runs; the counter holds responses by status afterwards."""
+        """Run an attack during the block; afterwards the counter holds the responses by status."""
         statuses: Counter[str] = Counter()
         process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.neighbours", "--attack"],
@@ -169,8 +169,8 @@ class Scene:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        told = vars(attack) | {"body": attack.body.decode(), "port": httpx2.URL(self.url).port}
-        process.stdin.write(json.dumps(told | {"key": self.attacker_key}) + "\n")
+        message = vars(attack) | {"body": attack.body.decode(), "port": httpx2.URL(self.url).port}
+        process.stdin.write(json.dumps(message | {"key": self.attacker_key}) + "\n")
         process.stdin.flush()
         process.stdout.readline()
         try:
@@ -180,9 +180,9 @@ class Scene:
             statuses.update(json.loads(process.stdout.readline()))
             process.wait()
 
-    def neighbour(self, seconds: float) -> Measured:
-        """Measure a neighbour that looks at its job and submits others."""
-        measured = Measured()
+    def neighbour(self, seconds: float) -> Latencies:
+        """Measure an owner that reads its job and submits others."""
+        measured = Latencies()
         with http_client(self.url, key=self.neighbour_key, timeout=30) as client:
             job = client.post("/v1/jobs", json=JOB)
             path = f"/v1/jobs/{job.json()['id']}" if job.status_code == 202 else "/v1/jobs/none"
@@ -201,7 +201,7 @@ class Scene:
 
 
 def _repeat(
-    seconds: float, pause: float, ask: Callable[[], httpx2.Response], found: list[float], expected: int
+    seconds: float, pause: float, ask: Callable[[], httpx2.Response], latencies: list[float], expected: int
 ) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -209,7 +209,7 @@ def _repeat(
         status = 0
         with suppress(httpx2.TransportError):
             status = ask().status_code
-        found.append(time.perf_counter() - began if status == expected else float("inf"))
+        latencies.append(time.perf_counter() - began if status == expected else float("inf"))
         time.sleep(pause)
 
 
@@ -254,7 +254,7 @@ async def _attack(attack: dict[str, Any]) -> Counter[str]:
     return statuses
 
 
-def _row(name: str, measured: Measured, memory: int, statuses: Mapping[str, int]) -> dict[str, Any]:
+def _row(name: str, measured: Latencies, memory: int, statuses: Mapping[str, int]) -> dict[str, Any]:
     row: dict[str, Any] = {"attack": name, "memory": memory, "statuses": dict(statuses)}
     for kind, seconds in vars(measured).items():
         seconds = seconds * 2 if len(seconds) == 1 else seconds
@@ -264,9 +264,9 @@ def _row(name: str, measured: Measured, memory: int, statuses: Mapping[str, int]
 
 
 def measure(name: str | None, seconds: float, database: str) -> dict[str, Any]:
-    """Measure the neighbour beside one attack; beside none for a name of None."""
+    """Measure the neighbour under one attack, or without one if the name is None."""
     with surroundings(database) as environment, api_process(environment) as (admin, process):
-        scene = Scene(admin, environment)
+        scene = Service(admin, environment)
         if name is None:
             return _row("none", scene.neighbour(seconds), psutil.Process(process.pid).memory_info().rss, {})
         attack = dict(scene.attacks())[name]()
@@ -278,8 +278,8 @@ def measure(name: str | None, seconds: float, database: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help="begins of their names; all, if none is given")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help="name prefixes; default: all")
+    parser.add_argument("--seconds", type=float, default=8.0, help="seconds per measurement")
     parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--attack", action="store_true", help=argparse.SUPPRESS)
@@ -289,7 +289,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000), hard))
         print(json.dumps(asyncio.run(_attack(json.loads(sys.stdin.readline())))), flush=True)
         return
-    names = [name for name, _ in Scene.attacks(Scene.__new__(Scene))]
+    names = [name for name, _ in Service.attacks(Service.__new__(Service))]
     chosen = [name for name in names if not arguments.attacks or name.startswith(tuple(arguments.attacks))]
     if not arguments.json:
         print(f"{'attack':<30} {'GET a job':>19} {'submit a job':>19} {'memory':>8}  target")

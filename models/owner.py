@@ -26,9 +26,9 @@ class IllegalAction(Exception):
 
 @dataclass(frozen=True)
 class Submission:
-    """A checked spec, prepared to be stored as a job.
+    """A validated spec, ready to be stored as a job.
 
-    Preparing takes longer than storing. It is done before the transaction, during which SQLite lets nobody else write.
+    Built before the transaction, because it takes longer than storing and SQLite blocks other writers meanwhile.
     """
 
     spec: JobSpec

@@ -67,9 +67,10 @@ class Settings(BaseSettings):
     admin_key: SecretStr | None = None
     """Opens everything: at least 32 letters, digits, `_` and `-`. Without one the API does not start."""
     failures_a_minute: int = Field(30, gt=0)
-    """Requests without a valid key that an address may make in a minute; then it gets 429 until the minute is over."""
+    """Invalid keys that one address may send per minute; further ones get 429."""
     anonymous_a_minute: int = Field(600, gt=0)
-    """Requests without a valid key of one address that are answered at once; further ones wait for a second."""
+    """Unauthenticated requests of one address per minute that get a response at once, half of them in a burst; further
+    ones are delayed by a second."""
     reads_a_minute: int = Field(60_000, gt=0)
     """Requests that look at something, of one owner; this and the following bind everybody but admins."""
     writes_a_minute: int = Field(600, gt=0)
@@ -79,26 +80,26 @@ class Settings(BaseSettings):
     max_running_runs: int = Field(10_000, gt=0)
     """Runs of one owner that train at once, admins' too; others wait."""
     max_owner_requests: int = Field(100, gt=0)
-    """Requests of one owner that one API process has in flight at once."""
+    """Concurrent requests of one owner in one API process."""
     max_owner_threads: int = Field(4, gt=0)
-    """Threads of one API process that work for one owner at once; further requests wait."""
+    """Threads of one API process that one owner can use at once; further requests wait. CPU-bound requests use one."""
     owner_processor_seconds: float = Field(30.0, gt=0)
-    """Seconds of processor time that requests of one owner may take of one API process in a burst."""
+    """Processor time in seconds that requests of one owner may use of one API process in a burst."""
     owner_processor_share: float = Field(0.5, gt=0)
-    """Seconds of processor time per second that come back to an owner after a burst."""
+    """Processor time in seconds per second that an owner may use after a burst."""
     max_owner_streams: int = Field(50, gt=0)
-    """Event streams, long polls and downloads of one owner that one API process has open at once."""
+    """Concurrent event streams, long polls and downloads of one owner in one API process."""
     max_owner_uploads: int = Field(2, gt=0)
-    """Uploads of one owner that one API process receives and reads at once."""
+    """Concurrent uploads of one owner in one API process."""
     max_stored_bytes: int = Field(20 * 1024**3, gt=0)
     """Bytes in storage of one owner's data sets, artifacts and checkpoints, with what unfinished runs are expected to
     add."""
 
     max_connections: int = Field(4_000, gt=0)
-    """Connections that one API process holds at once. For a new one, the connection is closed that waits the longest
-    for a request; where none waits, the new one gets 503."""
+    """Connections of one API process. At the limit, the one that has waited longest for a request is closed to admit a
+    new one; if none is waiting, the new one gets 503."""
     max_address_connections: int = Field(256, gt=0)
-    """Connections of one client address, or requests in flight where it comes through a trusted proxy."""
+    """Connections of one client address, or concurrent requests where it comes through a trusted proxy."""
     head_seconds: float = Field(5.0, gt=0)
     """Within which the head of a request has to arrive."""
     body_seconds: float = Field(30.0, gt=0)
@@ -108,7 +109,7 @@ class Settings(BaseSettings):
     send_seconds: float = Field(30.0, gt=0)
     """For which nothing of an answer can be sent before its connection is cut."""
     max_streams: int = Field(1_000, gt=0)
-    """Event streams, long polls and downloads that one API process has open at once; further ones get 503."""
+    """Concurrent event streams, long polls and downloads of one API process; further ones get 503."""
     trusted_proxies: list[str] = []
     """Addresses of reverse proxies whose X-Forwarded-For tells where a request comes from."""
     allowed_hosts: list[str] = ["127.0.0.1", "localhost", "::1"]

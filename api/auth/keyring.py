@@ -84,7 +84,9 @@ class Keyring:
 
         """
         if not await self.is_valid(principal):
-            raise Refusal(UNAUTHENTICATED, "this key was valid when the request began, and is no longer")
+            raise Refusal(
+                UNAUTHENTICATED, "this key became invalid during the request: it expired, was revoked or was rotated"
+            )
 
     def _fresh(self, key_id: str) -> "_Known | None":
         known = self._known.get(key_id)

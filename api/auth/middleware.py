@@ -1,4 +1,4 @@
-"""Authentication: finds the principal of a request. What it may do is decided by the route (`api.auth.scopes`)."""
+"""Authentication: determines the principal of a request. Authorization is up to the route (`api.auth.scopes`)."""
 
 import asyncio
 import re
@@ -18,15 +18,14 @@ from models.settings import Settings
 
 DELAY_SECONDS = 1.0
 MOST_REMEMBERED = 10_000
-"""Addresses."""
+"""Maximum number of client addresses with a token bucket."""
 _BEARER = re.compile(r"Bearer +(\S{1,200})", re.IGNORECASE)
 
 
 class AuthMiddleware:
-    """Put the principal into the state of each request, and slow down addresses that send many without a valid key.
+    """Set the principal of each request, and throttle addresses that send many unauthenticated requests.
 
-    A key that is not valid leaves the request anonymous, with the error beside it: public routes are answered
-    nevertheless, and all others raise the error.
+    An invalid key makes the request anonymous and stores the error: public routes respond anyway, all others raise it.
     """
 
     def __init__(self, app: ASGIApp, config: Settings) -> None:
@@ -44,14 +43,14 @@ class AuthMiddleware:
         except Refusal as error:
             state["authentication_error"], principal = error, ANONYMOUS
         state["principal"] = principal.within(state["request_id"])
-        if principal.is_anonymous and not self._of_address(scope["client"]).take(1):
+        if principal.is_anonymous and not self._bucket(scope["client"]).take(1):
             await asyncio.sleep(DELAY_SECONDS)
         identity = {} if principal.is_anonymous else {"owner": principal.owner, "key_id": principal.key_id}
         with structlog.contextvars.bound_contextvars(**identity):
             await self._app(scope, receive, send)
 
-    def _of_address(self, client: tuple[str, int] | None) -> TokenBucket:
-        """Return the anonymous requests of an address that are served without delay."""
+    def _bucket(self, client: tuple[str, int] | None) -> TokenBucket:
+        """Return the token bucket for unauthenticated requests from the address of the client."""
         if len(self._addresses) >= MOST_REMEMBERED:
             self._addresses.clear()
         address = client_address(client[0]) if client else ""
@@ -74,19 +73,19 @@ async def _authenticate(scope: Scope) -> Principal:
         raise Refusal(
             UNAUTHENTICATED, f"the Authorization header is malformed: {HOW_TO_AUTHENTICATE}", headers=CHALLENGE
         )
-    return service.keyring.remembered(match[1]) or await _looked_up(service, match[1], scope["client"])
+    return service.keyring.remembered(match[1]) or await _look_up(service, match[1], scope["client"])
 
 
-async def _looked_up(service: Service, key: str, client: tuple[str, int] | None) -> Principal:
+async def _look_up(service: Service, key: str, client: tuple[str, int] | None) -> Principal:
     """Look the key up in the database, unless too many invalid keys came from the client's address."""
-    failures, most = f"failures:{client[0] if client else ''}", service.settings.failures_a_minute
+    failures, most = f"failures:{client_address(client[0]) if client else ''}", service.settings.failures_a_minute
     if seconds := await service.rates.exceeded(failures, most):
-        detail = f"more than {most:,} invalid keys came from your address within a minute: wait {seconds} s"
+        detail = f"too many invalid keys from your address (more than {most:,} per minute): wait {seconds} s"
         raise Refusal(RATE_LIMITED, detail, headers={"Retry-After": str(seconds), **CLOSE})
     principal = await service.keyring.look_up(key)
     if principal is None:
         await service.rates.count(failures, most)
-        detail = f"this key is not valid: it is wrong, expired or revoked. To use another one, {HOW_TO_AUTHENTICATE}"
+        detail = f"this key is wrong, expired or revoked: {HOW_TO_AUTHENTICATE}"
         challenge = {"WWW-Authenticate": f'{CHALLENGE["WWW-Authenticate"]}, error="invalid_token"', **CLOSE}
         raise Refusal(UNAUTHENTICATED, detail, headers=challenge)
     return principal

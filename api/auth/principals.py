@@ -41,4 +41,4 @@ class Principal:
 ANONYMOUS = Principal("", None, "")
 """A request without a key; it owns nothing."""
 SERVICE = Principal(ADMIN, Scope.ADMIN, "service")
-"""The service itself, for work that no request asked for."""
+"""The service itself, for background work."""

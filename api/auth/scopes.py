@@ -1,7 +1,6 @@
 """Scopes of routes: declared as a dependency of the route, enforced before its body is read.
 
-The route that the router matched enforces its own declaration, so there is no second description of the paths that
-could disagree with the router's.
+The matched route enforces its own declaration, so no second table of paths can disagree with the router.
 """
 
 from collections.abc import Callable, Coroutine, Iterator
@@ -48,16 +47,16 @@ async def _needs_no_key() -> None: ...
 
 
 def requires(scope: Scope) -> Any:
-    """Return the dependency by which a route declares the scope that it takes."""
+    """Return the dependency that declares the required scope of a route."""
     return Security(_needs_key, scopes=[scope.value])
 
 
 PUBLIC: Any = Depends(_needs_no_key)
-"""The dependency by which a route declares that it takes no key."""
+"""The dependency that declares a route public."""
 
 
 class ScopedRoute(APIRoute):
-    """A route that answers only keys of the scope that it declares."""
+    """A route that requires a key with the declared scope."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         """Read the declaration.
@@ -78,9 +77,9 @@ class ScopedRoute(APIRoute):
             await super().handle(scope, receive, send)
             return
         principal = authenticated(scope)
-        # Methods that the path does not take are answered with 405 to every key.
+        # For methods that the path does not support, any valid key gets 405.
         if scope["method"] in (self.methods or ()) and not principal.has(self.required_scope):
-            detail = f'this takes a key of scope "{self.required_scope}", and yours is of scope "{principal.scope}"'
+            detail = f'this requires a key of scope "{self.required_scope}", but yours has scope "{principal.scope}"'
             raise Refusal(FORBIDDEN, detail, headers=CLOSE)
         service: Service = scope["app"].state.service
         await service.requests.serve(
@@ -89,7 +88,7 @@ class ScopedRoute(APIRoute):
 
 
 def _in_turn(endpoint: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return an endpoint that runs in the owner's threads instead of those of FastAPI."""
+    """Wrap an endpoint so that it runs in the owner's threads instead of the pool of FastAPI."""
 
     @wraps(endpoint)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -113,13 +112,13 @@ def authenticated(connection: Connection) -> Principal:
 
 
 async def unmatched(scope: Connection, receive: Receive, send: Send) -> None:  # noqa: ARG001
-    """Answer a path that no route matches; without a key in the same way as one that exists."""
+    """Respond to an unmatched path: with 404, or without a key with 401, as for an existing path."""
     authenticated(scope)
     raise HTTPException(404)
 
 
 def check_declarations(app: FastAPI) -> None:
-    """Make sure that every route of an application enforces a declaration.
+    """Check that every route of an application enforces a scope; mounts of public files are exempt.
 
     Raises:
         TypeError: if one does not.
@@ -135,11 +134,13 @@ def check_declarations(app: FastAPI) -> None:
 def _declared_scope(route: APIRoute) -> Scope | None:
     """Return the scope that the dependencies of a route name; None for a public route."""
     dependants = list(_tree(route.dependant))
-    declared: set[Scope | None] = {Scope(name) for one in dependants for name in one.own_oauth_scopes or ()}
-    if any(one.call is _needs_no_key for one in dependants):
+    declared: set[Scope | None] = {Scope(name) for node in dependants for name in node.own_oauth_scopes or ()}
+    if any(node.call is _needs_no_key for node in dependants):
         declared.add(None)
     if len(declared) != 1:
-        raise TypeError(f"the route {route.path} declares {len(declared)} scopes, not one: see api.auth.scopes")
+        raise TypeError(
+            f"the route {route.path} must declare exactly one scope, not {len(declared)}: see api.auth.scopes"
+        )
     return declared.pop()
 
 

@@ -3,7 +3,7 @@
 from ipaddress import IPv6Address, ip_address
 
 IPV6_HOST_BITS = 64
-"""One client commands at least a /64 of IPv6 addresses: they count as one."""
+"""Suffix length by which IPv6 addresses are grouped: a client usually controls a whole /64."""
 
 
 def client_address(host: str) -> str:

@@ -1,7 +1,7 @@
-"""Connections of one API process: how many each address may hold, and how slow a client may be.
+"""Connection limits per client address, and timeouts for slow clients.
 
-uvicorn bounds how long a connection may rest between two requests, and how many there are in all; it does not share
-them out among clients, and answers what it refuses in plain text.
+uvicorn limits idle time and the total number of connections, but not connections per client, and rejects connections
+with plain text.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from api.quotas.token_bucket import TokenBucket
 
 RETRY_AFTER_SECONDS = 2
 REPLACEMENTS_A_SECOND = 50
-"""Connections beyond a limit that are accepted in a second: for each of them another one is closed."""
+"""Connections accepted per second at a limit. Each replaces an existing one."""
 CLOSED_AT_ONCE = 500
-"""Connections that are closed before others are served: about five milliseconds."""
+"""Maximum number of connections rejected per call of `accept`: about 5 ms."""
 _RESET = struct.pack("ii", 1, 0)
 LINGER_SECONDS = 1.0
-"""For which a refused connection is read and discarded: closed at once, its client might never see the response."""
+"""How long a rejected connection is still read: if it were closed at once, the client might never get the response."""
 
 
 def _replacements() -> TokenBucket:
@@ -41,14 +41,14 @@ class Proxies(Protocol):
 
 
 class ConnectionTable:
-    """Counts connections by address, and makes room by closing those that wait for a request.
+    """Counts connections per address, and closes waiting ones to admit new ones.
 
-    A connection waits while the head of its next request is not complete. Closing it costs its client nothing but a
-    new connection, so a client that only holds connections open cannot keep others out.
+    A connection waits while the head of its next request is not complete. Closing it costs the client only a new
+    connection, so a client that merely holds connections open cannot block others.
     """
 
     def __init__(self, most: int, most_per_address: int, trusted_proxies: Proxies) -> None:
-        """Share out `most` connections; those from a trusted proxy serve many clients and have no common share."""
+        """Limit connections in total and per address; those from a trusted proxy have no per-address limit."""
         self._most = most
         self._most_per_address = most_per_address
         self._trusted_proxies = trusted_proxies
@@ -59,14 +59,14 @@ class ConnectionTable:
         self._waiting_by_address: defaultdict[str, OrderedDict[Connection, None]] = defaultdict(OrderedDict)
 
     def accepts(self, host: str) -> bool:
-        """Return whether a new connection is worth an answer: at a limit, only some a second are."""
+        """Return whether to accept a connection; at a limit, only `REPLACEMENTS_A_SECOND` are accepted."""
         address = client_address(host)
         if self._is_at_share(host, address):
             return self._replacements[address].take(1)
         return len(self._addresses) < self._most or self._replacements[""].take(1)
 
     def admit(self, connection: "Connection", host: str) -> bool:
-        """Count a new connection, and return whether there is room for it."""
+        """Register a connection, closing a waiting one if necessary, and return whether it was admitted."""
         address = client_address(host)
         if self._is_at_share(host, address):
             if not self._close_oldest(self._waiting_by_address[address]):
@@ -79,19 +79,19 @@ class ConnectionTable:
         return True
 
     def wait(self, connection: "Connection") -> None:
-        """Note that a connection waits for a request."""
+        """Mark a connection as waiting for a request."""
         if address := self._addresses.get(connection):
             self._waiting.setdefault(connection)
             self._waiting_by_address[address].setdefault(connection)
 
     def serve(self, connection: "Connection") -> None:
-        """Note that a connection has sent the head of a request."""
+        """Mark a connection as serving a request."""
         if address := self._addresses.get(connection):
             self._waiting.pop(connection, None)
             self._waiting_by_address[address].pop(connection, None)
 
     def remove(self, connection: "Connection") -> None:
-        """Forget a connection that is closed; one that was never admitted is ignored."""
+        """Unregister a connection, if it was admitted."""
         self.serve(connection)
         address = self._addresses.pop(connection, None)
         if address is None:
@@ -115,7 +115,7 @@ class ConnectionTable:
 
 
 class Listener(socket.socket):
-    """A listening socket that closes connections which are not worth an answer before they cost anything."""
+    """A listening socket that resets excess connections at once."""
 
     table: ConnectionTable
 
@@ -130,7 +130,7 @@ class Listener(socket.socket):
 
 
 class Connection(H11Protocol):
-    """One connection, with deadlines for what its client sends and reads."""
+    """An HTTP connection with timeouts for reading and writing."""
 
     def __init__(
         self, *arguments: Any, table: ConnectionTable, head_seconds: float, send_seconds: float, **options: Any
@@ -138,11 +138,11 @@ class Connection(H11Protocol):
         """Prepare a connection.
 
         Args:
-            arguments: of the protocol of uvicorn.
-            table: where it is counted.
-            head_seconds: within which the head of a request has to arrive.
-            send_seconds: for which nothing of a response can be sent before the connection is cut.
-            options: of the protocol of uvicorn.
+            arguments: Passed to the protocol of uvicorn.
+            table: Where the connection is registered.
+            head_seconds: Timeout for receiving the head of a request.
+            send_seconds: Timeout without write progress.
+            options: Passed to the protocol of uvicorn.
 
         """
         super().__init__(*arguments, **options)
@@ -157,14 +157,14 @@ class Connection(H11Protocol):
         if self._table.admit(self, self.client[0] if self.client else ""):
             self._head.start()
         else:
-            self._refuse(UNAVAILABLE, "your address holds as many connections as it may: close one, or try again")
+            self._refuse(UNAVAILABLE, "no connection is free, all of them are serving requests: try again")
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused or self.transport.is_closing():
             return
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
-            # Restarting it would let a client keep the connection by a byte now and then.
+            # Not restarted: a client could hold the connection open by sending a byte at a time.
             self._head.start()
         else:
             self._head.stop()
@@ -197,11 +197,11 @@ class Connection(H11Protocol):
             self._refuse(MALFORMED, "this is not HTTP/1.1")
 
     def make_room(self) -> None:
-        """Close the connection, which waits for a request, in favour of a new one."""
+        """Close this waiting connection to admit a new one."""
         self.transport.abort()
 
     def _end_slow_head(self) -> None:
-        self._refuse(TOO_SLOW, "the head of the request did not arrive in time")
+        self._refuse(TOO_SLOW, "the request head did not arrive in time")
 
     def _refuse(self, kind: ProblemKind, detail: str) -> None:
         if self._is_refused or self.transport.is_closing():
@@ -226,7 +226,7 @@ class Connection(H11Protocol):
 
 
 class _Deadline:
-    """Calls a function unless it is stopped in time."""
+    """Calls a function after a timeout unless stopped."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, act: Callable[[], None]) -> None:
         self._loop = loop
@@ -235,7 +235,7 @@ class _Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Start it, unless it runs already."""
+        """Start the timer unless it is running."""
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._act)
 

@@ -102,7 +102,7 @@ class RequestLimits:
             return Refusal(
                 UNKNOWN_HOST, "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
             )
-        # No database stores NUL, so no name or id holds it.
+        # PostgreSQL cannot store NUL, so no name or id contains it.
         if b"%00" in scope["query_string"]:
             return Refusal(MALFORMED, "the query holds NUL")
         return None
@@ -179,7 +179,7 @@ def _says_json(request: Request) -> bool:
 
 
 class _StrictRequest(Request):
-    """A request whose JSON is parsed strictly, and in a thread where it is large."""
+    """A request with strict JSON parsing; large bodies are parsed in a thread."""
 
     def __init__(self, scope: Scope, receive: Receive, field: ModelField | None) -> None:
         super().__init__(scope, receive)

@@ -1,4 +1,4 @@
-"""Paths that have one reading: whatever two programs could read differently is refused before anything else."""
+"""Reject ambiguous request paths, which two programs could interpret differently."""
 
 import re
 from unicodedata import category
@@ -11,27 +11,27 @@ _CONTROLS = frozenset({"Cc", "Zl", "Zp"})
 
 
 def path_flaw(raw_path: bytes) -> str | None:
-    """Return what is wrong with the path of a request; None for a path that has one reading.
+    """Return why a request path is rejected, or None if it is unambiguous.
 
     Args:
-        raw_path: as the request has it, with its escapes and without the query.
+        raw_path: Percent-encoded path, without the query.
 
     """
     if not raw_path.startswith(b"/"):
-        return "the path has to begin with a slash"
+        return "the path must begin with a slash"
     if _BROKEN_ESCAPE.search(raw_path):
-        return "the path holds a % that is not followed by two hexadecimal digits"
+        return "the path contains a % that is not followed by two hexadecimal digits"
     if _ENCODED_SEPARATOR.search(raw_path):
-        return "the path holds an encoded slash or a backslash"
+        return "the path contains an encoded slash or a backslash"
     try:
-        # Strict decoding refuses overlong forms, halves of surrogate pairs and everything else that is not UTF-8.
+        # Strict decoding rejects overlong forms, surrogates and other invalid UTF-8.
         path = unquote_to_bytes(raw_path).decode()
     except UnicodeDecodeError:
         return "the path is not UTF-8"
     if any(category(character) in _CONTROLS for character in path):
-        return "the path holds a control character"
+        return "the path contains a control character"
     if any(segment in (".", "..") for segment in path.split("/")):
-        return "the path holds a segment . or .."
+        return 'the path contains a "." or ".." segment'
     if path[-1].isspace():
         return "the path ends with white space"
     return None

@@ -1,7 +1,7 @@
-"""Limits of predictions: questions of one owner in flight, and the work of one question.
+"""Limits on prediction requests: concurrent requests per owner, and computation per request.
 
-One predictor answers questions in the order of their arrival. So these two limits decide how long a question waits for
-those of other owners; they bind admins as well.
+The predictor serves requests in order of arrival, so these limits bound how long a request waits for those of other
+owners. They apply to admins too.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ SLOTS = 2
 """Questions of one owner in flight, over all API processes: one is computed while the next is on its way."""
 RETRY_SECONDS = 1
 REDIS_SECONDS = 1.0
-"""A Redis that takes longer will not carry the answer either."""
+"""Timeout for commands of Redis."""
 
 
 @asynccontextmanager

@@ -1,7 +1,7 @@
-"""What the requests of one owner may take of an API process, so that other owners do not wait for them.
+"""Per-owner request quotas of an API process, so that one owner cannot slow down others.
 
-Limited are requests a minute (over all processes), requests in flight, threads at the same time, and processor time.
-What lasts long and costs little has limits of its own: long polls, event streams and downloads together, and uploads.
+They limit requests per minute (across processes), concurrent requests, threads and processor time. Long polls, event
+streams and downloads share one limit, and uploads have another.
 """
 
 import asyncio
@@ -23,34 +23,34 @@ from models.settings import Settings
 RETRY_SECONDS = 1
 LONG_RETRY_SECONDS = 5
 TURN_SECONDS = 10.0
-"""For which a request waits for other requests of its owner."""
+"""Timeout for acquiring a thread."""
 PROMPT_REFUSALS = 60
-"""Refusals in a minute that are sent at once. A client that does not wait as it is told gets further ones later."""
+"""Refusals that are sent without delay: the size of a burst, which is refilled within a minute."""
 DELAY_SECONDS = 1.0
 HEAVY_SECONDS = 0.02
-"""Of processor time, above which calls of a function run one after the other for an owner."""
+"""Processor time in seconds above which the calls of a function are serialized per owner."""
 CLOSE = {"Connection": "close"}
-"""Headers of a refusal before the body: the client may still be sending it, and it is never read."""
+"""Headers of an error that is sent before the body is read, because the client may still be sending it."""
 MOST_REMEMBERED = 1_000
-"""Owners without a request in flight whose processor time is remembered."""
+"""Number of owners above which those without open requests are dropped, with their processor time."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class _Usage:
-    """What the requests of one owner take now."""
+    """Current resource usage of one owner."""
 
     def __init__(self, settings: Settings) -> None:
         self.requests = self.followers = self.uploads = 0
         self.processor = TokenBucket(settings.owner_processor_seconds, settings.owner_processor_share)
-        """Seconds of processor time."""
+        """Seconds of processor time that are left."""
         self.refusals = TokenBucket(PROMPT_REFUSALS, PROMPT_REFUSALS / 60)
         """Refusals that are sent without delay."""
-        self._light = asyncio.Semaphore(settings.max_owner_threads)
+        self._threads = asyncio.Semaphore(settings.max_owner_threads)
         self._heavy = asyncio.Semaphore(1)
         self._costs: dict[Callable[..., Any], float] = {}
-        """Recent seconds of processor time of each function."""
+        """Moving average of the processor seconds of each function."""
 
     @property
     def is_in_use(self) -> bool:
@@ -58,10 +58,10 @@ class _Usage:
 
     @asynccontextmanager
     async def thread_for(self, function: Callable[..., Any]) -> AsyncIterator[None]:
-        """Hold one of the owner's threads; functions that computed long of late share a single one.
+        """Acquire one of the owner's threads; CPU-bound functions can use only one of them.
 
-        Threads that compute share one interpreter: with several of one owner, every other owner would wait for each of
-        them in turn, and none of them would end sooner.
+        CPU-bound threads compete for the interpreter lock: several of one owner would slow down other owners and finish
+        no sooner.
 
         Raises:
             Refusal: if none becomes free within `TURN_SECONDS`.
@@ -69,34 +69,43 @@ class _Usage:
         """
         try:
             async with asyncio.timeout(TURN_SECONDS):
-                threads = await self._acquired(function)
+                is_heavy = await self._acquire(function)
         except TimeoutError:
-            detail = "your other requests take as many threads as you may use: wait until one has been answered"
+            detail = "all of your threads are in use: wait until one of your requests has finished"
             raise _rate_limited(detail, RETRY_SECONDS) from None
         try:
             yield
         finally:
-            threads.release()
+            self._threads.release()
+            if is_heavy:
+                self._heavy.release()
 
-    async def _acquired(self, function: Callable[..., Any]) -> asyncio.Semaphore:
-        while True:
-            threads = self._threads_for(function)
-            await threads.acquire()
-            # What it costs may have become known meanwhile.
-            if threads is self._threads_for(function):
-                return threads
-            threads.release()
+    async def _acquire(self, function: Callable[..., Any]) -> bool:
+        """Acquire a thread, and return whether it is the one for CPU-bound functions."""
+        while not self._is_heavy(function):
+            await self._threads.acquire()
+            # The cost may have been measured in the meantime.
+            if not self._is_heavy(function):
+                return False
+            self._threads.release()
+        await self._heavy.acquire()
+        try:
+            await self._threads.acquire()
+        except asyncio.CancelledError:
+            self._heavy.release()
+            raise
+        return True
 
     def charge(self, function: Callable[..., Any], seconds: float) -> None:
         self.processor.charge(seconds)
         self._costs[function] = (self._costs.get(function, seconds) + seconds) / 2
 
-    def _threads_for(self, function: Callable[..., Any]) -> asyncio.Semaphore:
-        return self._heavy if self._costs.get(function, 0.0) > HEAVY_SECONDS else self._light
+    def _is_heavy(self, function: Callable[..., Any]) -> bool:
+        return self._costs.get(function, 0.0) > HEAVY_SECONDS
 
 
 _usage: ContextVar[_Usage | None] = ContextVar("_usage", default=None)
-"""Of the owner of the current request; None for an admin, and outside of requests."""
+"""Usage of the owner of the current request; None for admins and outside of requests."""
 
 
 async def run_in_turn(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -127,7 +136,7 @@ async def run_in_turn(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 
 
 class RequestQuotas:
-    """Admits requests; one for an API process. Admins have no quotas."""
+    """Enforces request quotas; one instance per API process. Admins are exempt."""
 
     def __init__(self, settings: Settings, rates: Rates) -> None:
         self._settings = settings
@@ -136,11 +145,10 @@ class RequestQuotas:
         self._followers = 0
 
     async def serve(self, principal: Principal, required: Scope, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work of a request that takes a key of scope `required`.
+        """Run the work of a request that requires the scope `required`, within the quotas of the owner.
 
         Raises:
-            Refusal: if the owner has as many requests in flight as it may, made too many within a minute, or took too
-                much processor time.
+            Refusal: if the owner exceeds the limit on concurrent requests, requests per minute or processor time.
 
         """
         if principal.is_admin:
@@ -160,20 +168,20 @@ class RequestQuotas:
 
     @asynccontextmanager
     async def following(self, principal: Principal) -> AsyncIterator[None]:
-        """Hold one of the long polls, event streams and downloads that an owner may have open.
+        """Acquire a slot for a long poll, event stream or download.
 
         Raises:
-            Refusal: if the owner, or the process, has as many as it may.
+            Refusal: if the owner or the process has none left.
 
         """
         usage, most = self._usage_of(principal.owner), self._settings.max_owner_streams
-        later = {"Retry-After": str(LONG_RETRY_SECONDS)}
+        headers = {"Retry-After": str(LONG_RETRY_SECONDS)}
         if not principal.is_admin and usage.followers >= most:
             detail = f"you have {usage.followers:,} event streams, long polls and downloads open: end one first"
-            await self._refuse(usage, Refusal(OVER_QUOTA, detail, headers=later))
+            await self._refuse(usage, Refusal(OVER_QUOTA, detail, headers=headers))
         if self._followers >= self._settings.max_streams:
-            detail = "this process has as many event streams, long polls and downloads open as it can: try again"
-            await self._refuse(usage, Refusal(UNAVAILABLE, detail, headers=later))
+            detail = "this process has reached its limit of event streams, long polls and downloads: try again later"
+            await self._refuse(usage, Refusal(UNAVAILABLE, detail, headers=headers))
         usage.followers += 1
         self._followers += 1
         try:
@@ -184,17 +192,17 @@ class RequestQuotas:
 
     @asynccontextmanager
     async def uploading(self, principal: Principal) -> AsyncIterator[None]:
-        """Hold one of the uploads that an owner may send at once.
+        """Acquire a slot for an upload.
 
         Raises:
-            Refusal: if the owner sends as many as it may.
+            Refusal: if the owner has none left.
 
         """
         usage, most = self._usage_of(principal.owner), self._settings.max_owner_uploads
         if not principal.is_admin and usage.uploads >= most:
-            detail = f"you have {usage.uploads:,} uploads under way: wait until one has ended"
-            later = {"Retry-After": str(LONG_RETRY_SECONDS), **CLOSE}
-            await self._refuse(usage, Refusal(OVER_QUOTA, detail, headers=later))
+            detail = f"you have {usage.uploads:,} uploads in progress: wait until one has finished"
+            headers = {"Retry-After": str(LONG_RETRY_SECONDS), **CLOSE}
+            await self._refuse(usage, Refusal(OVER_QUOTA, detail, headers=headers))
         usage.uploads += 1
         try:
             yield
@@ -203,7 +211,7 @@ class RequestQuotas:
 
     @property
     def uploads(self) -> int:
-        """The uploads of all owners that are under way."""
+        """Number of uploads in progress, of all owners."""
         return sum(usage.uploads for usage in self._usages.values())
 
     def _usage_of(self, owner: str) -> _Usage:
@@ -219,7 +227,7 @@ class RequestQuotas:
             detail = f"you have {usage.requests:,} requests in flight: wait until one has been answered"
             await self._refuse(usage, _rate_limited(detail, RETRY_SECONDS))
         if seconds := usage.processor.seconds_to_wait():
-            detail = f"your requests took too much processor time: wait {seconds} s"
+            detail = f"your requests have used up their processor time: wait {seconds} s"
             await self._refuse(usage, _rate_limited(detail, seconds))
         usage.requests += 1
         try:
@@ -228,7 +236,7 @@ class RequestQuotas:
             usage.requests -= 1
 
     async def _refuse(self, usage: _Usage, refusal: Refusal) -> NoReturn:
-        """Raise a refusal, later if the owner has got many of them: it does not wait as it is told."""
+        """Raise an error; delay it if the owner has exceeded the limit on prompt refusals."""
         if not usage.refusals.take(1):
             await asyncio.sleep(DELAY_SECONDS)
         raise refusal
@@ -240,8 +248,8 @@ class RequestQuotas:
         most = self._settings.writes_a_minute if writes else self._settings.reads_a_minute
         seconds = await self._rates.count(f"{'writes' if writes else 'reads'}:{principal.owner}", most)
         if seconds:
-            what = "that change something" if writes else "that read"
-            raise _rate_limited(f"you may make {most:,} requests {what} a minute: wait {seconds} s", seconds)
+            kind = "write" if writes else "read"
+            raise _rate_limited(f"at most {most:,} {kind} requests per minute: wait {seconds} s", seconds)
 
 
 def _rate_limited(detail: str, seconds: int) -> Refusal:
@@ -249,7 +257,7 @@ def _rate_limited(detail: str, seconds: int) -> Refusal:
 
 
 class _Metered(Generic[T]):
-    """An awaitable that charges the processor time that another one takes on the event loop."""
+    """Wraps an awaitable, and charges its processor time on the event loop to a bucket."""
 
     def __init__(self, work: Awaitable[T], bucket: TokenBucket) -> None:
         self._work = work

@@ -1,4 +1,4 @@
-"""Token buckets: amounts that may be taken in a burst, and come back at a constant rate."""
+"""Token buckets: a burst up to a limit, refilled at a constant rate."""
 
 from dataclasses import dataclass, field
 from math import ceil
@@ -7,20 +7,20 @@ from time import monotonic
 
 @dataclass(slots=True)
 class TokenBucket:
-    """What is left of an amount."""
+    """A token bucket."""
 
     limit: float
     rate: float
-    """What comes back in a second, until the limit is reached."""
+    """Tokens that are refilled per second, up to the limit."""
     left: float = field(init=False)
-    """Negative after more was charged than was left."""
+    """Negative after more was charged than was available."""
     updated_at: float = field(default_factory=monotonic)
 
     def __post_init__(self) -> None:
         self.left = self.limit
 
     def take(self, amount: float) -> bool:
-        """Take an amount if so much is left, and return whether it was."""
+        """Take tokens if enough are available, and return whether they were taken."""
         self.charge(0.0)
         if self.left < amount:
             return False
@@ -28,12 +28,12 @@ class TokenBucket:
         return True
 
     def charge(self, amount: float) -> None:
-        """Take an amount that is spent already."""
+        """Take tokens that are spent already."""
         moment = monotonic()
         self.left = min(self.limit, self.left + self.rate * (moment - self.updated_at)) - amount
         self.updated_at = moment
 
     def seconds_to_wait(self) -> int:
-        """Return the whole seconds until nothing is owed; 0 for now."""
+        """Return the whole seconds until the bucket is no longer negative."""
         self.charge(0.0)
         return ceil(max(0.0, -self.left / self.rate))

@@ -148,7 +148,7 @@ def test_thousands_of_mistakes_are_one_error(
 def test_of_many_errors_the_first_are_told(lasting_api: httpx2.Client) -> None:
     told = refused(lasting_api, {"base": {}, "grid": {f"path_{number}": [] for number in range(8_000)}}, "/v1/sweeps")
     assert [error.pointer for error in told.errors] == [f"/grid/path_{number}" for number in range(20)]
-    assert told.detail == "at least 20 things are wrong with this request"
+    assert told.detail == "the request has at least 20 errors"
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_a_key_that_was_revoked_is_asked_for_anew(page: Page, client: Client, ke
     expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()
     client.revoke_key(key.split("_")[1])
     page.reload()
-    expect(page.get_by_text("this key is not valid")).to_be_visible()
+    expect(page.get_by_text("this key is wrong, expired or revoked")).to_be_visible()
     page.get_by_label("A key opens this page").fill(KEY)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Jobs", exact=True)).to_be_visible()

@@ -26,7 +26,7 @@ FORGIVING = {
         "OWNER_PROCESSOR_SECONDS",
     )
 }
-"""Limits of requests a minute and of processor time: thousands are sent, some of them with wrong keys."""
+"""Raised limits: the fuzzer sends thousands of requests, some with invalid keys."""
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 TINY = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 20}, "seeds": 2}
 

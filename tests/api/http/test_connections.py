@@ -22,7 +22,7 @@ REQUEST = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 @pytest.fixture
 def url(settings_on_sqlite: Settings) -> Iterator[str]:
-    """An API without patience."""
+    """Run an API with short timeouts."""
     config = settings_on_sqlite.model_copy(
         update={
             "head_seconds": HEAD_SECONDS,
@@ -110,7 +110,7 @@ def body_in_pieces(url: str, pieces: int, size: int) -> bytes:
                 time.sleep(0.1)
                 client.sendall(b" " * size)
         except OSError:
-            pass  # it has hung up
+            pass  # the server closed the connection
         return client.recv(65_536)
 
 
@@ -184,7 +184,7 @@ def is_closed(client: socket.socket) -> bool:
         return True
 
 
-def test_at_its_limit_an_address_loses_the_connection_that_waits_longest(settings_on_sqlite: Settings) -> None:
+def test_at_the_address_limit_the_longest_waiting_connection_is_closed(settings_on_sqlite: Settings) -> None:
     with limited(settings_on_sqlite, max_address_connections=5) as url, ExitStack() as held:
         clients = [held.enter_context(connected(url)) for _ in range(5)]
         clients[0].sendall(REQUEST)

@@ -26,7 +26,7 @@ from tests.servers import Valkey, http_client, running_api, stopped
 def test_an_owner_changes_things_so_many_times_a_minute(settings: Settings) -> None:
     with limited(settings, writes_a_minute=3) as (api,):
         assert [api.ada.post("/v1/jobs", json=spec()).status_code for _ in range(3)] == [202] * 3
-        assert "3 requests that change something" in refused(api.ada.post("/v1/jobs", json=spec()), "rate_limited")
+        assert "3 write requests" in refused(api.ada.post("/v1/jobs", json=spec()), "rate_limited")
         assert api.ada.get("/v1/jobs").status_code == 200, "looking is counted apart"
         assert api.ada.post("/v1/jobs/validate", json=spec()).status_code == 200
         assert api.bob.post("/v1/jobs", json=spec()).status_code == 202, "everybody has their own"

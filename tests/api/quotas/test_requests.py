@@ -99,7 +99,7 @@ def test_processor_time_is_charged_to_its_owner_wherever_it_is_spent() -> None:
         for work in (in_thread, on_the_loop):
             limit = quotas(owner_processor_seconds=0.05, owner_processor_share=0.001)
             await limit.serve(ADA, Scope.READ, work)
-            with pytest.raises(Refusal, match="too much processor time") as refusal:
+            with pytest.raises(Refusal, match="used up their processor time") as refusal:
                 await limit.serve(ADA, Scope.READ, work)
             assert 10 < retry_after(refusal.value) <= 1_000
             await limit.serve(Principal("bob", Scope.READ, "key"), Scope.READ, nothing)
@@ -189,7 +189,7 @@ def test_a_request_that_gets_no_thread_in_time_is_told_to_come_back(monkeypatch:
         limit = quotas(max_owner_threads=1)
         held = asyncio.create_task(limit.serve(ADA, Scope.READ, lambda: run_in_turn(wait)))
         await asyncio.sleep(0.01)
-        with pytest.raises(Refusal, match="as many threads as you may use"):
+        with pytest.raises(Refusal, match="all of your threads are in use"):
             await limit.serve(ADA, Scope.READ, lambda: run_in_turn(time.sleep, 0))
         gate.set()
         await held
@@ -288,7 +288,7 @@ def test_uploads_of_an_owner_are_limited_at_once(settings_on_sqlite: Settings) -
         first = stack.enter_context(ThreadPoolExecutor(1)).submit(ada.post, "/v1/datasets", content=body())
         eventually(lambda: app.state.service.requests.uploads == 1, "the first upload has begun")
         refusal = ada.post("/v1/datasets", content=b"x,y\n1,2\n2,3\n")
-        assert "uploads under way" in refused(refusal, "over_quota")
+        assert "uploads in progress" in refused(refusal, "over_quota")
         assert bob.post("/v1/datasets", content=b"x,y\n1,2\n2,3\n").status_code == 201
         gate.set()
         assert first.result().status_code == 201
