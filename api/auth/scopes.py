@@ -111,6 +111,17 @@ def authenticated(connection: Connection) -> Principal:
     return principal
 
 
+def check_owner(principal: Principal, owner: str) -> None:
+    """Check that a principal may name an owner, which only admins may do of others.
+
+    Raises:
+        Refusal: if not.
+
+    """
+    if owner != principal.owner and not principal.is_admin:
+        raise Refusal(FORBIDDEN, f'the data of the owner "{owner}" requires a key of scope "admin"')
+
+
 async def unmatched(scope: Connection, receive: Receive, send: Send) -> None:  # noqa: ARG001
     """Respond to an unmatched path: with 404, or without a key with 401, as for an existing path."""
     authenticated(scope)

@@ -80,6 +80,9 @@ async def upload_dataset(
     The same bytes twice are one data set, which keeps its first name. A process of its own reads the file, within
     limits of memory, time and size; what cannot be read is refused with the reason, and nothing of it is kept.
     """
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
+        detail = "this is a form: send the file itself as the body (curl --data-binary @FILE)"
+        raise invalid("", "multipart", detail)
     options = Options(format=format, image_size=image_size)
     async with uploads.scratch(service.settings) as folder:
         upload = await uploads.receive(request.stream(), folder / "upload")

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, se
 from sqlalchemy.orm import Session
 
 from api.auth.audit import record
+from api.auth.scopes import check_owner
 from api.dependencies import ReadService, Service, SubmitService
 from api.errors import (
     CHANGED,
@@ -170,6 +171,7 @@ def list_jobs(
     """A page of the jobs that meet every condition. A time without a zone is in UTC."""
     conditions: list[ColumnElement[bool]] = []
     if owner_name is not None:
+        check_owner(service.principal, owner_name)
         conditions.append(Job.owner == owner_name)
     if experiment is not None:
         conditions.append(Job.experiment == experiment)

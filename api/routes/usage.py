@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from sqlalchemy import func, select
 
-from api.auth.scopes import ScopedRoute
+from api.auth.scopes import ScopedRoute, check_owner
 from api.dependencies import ReadService
-from api.errors import FORBIDDEN, Refusal, declared
+from api.errors import declared
 from models import answers
 from models.status import LIVE, RunStatus
 from models.storage_usage import storage_usage
@@ -27,8 +27,7 @@ def get_usage(
     principal, settings = service.principal, service.settings
     if owner is None:
         owner = principal.owner
-    if owner != principal.owner and not principal.is_admin:
-        raise Refusal(FORBIDDEN, 'the usage of another owner takes a key of scope "admin"')
+    check_owner(principal, owner)
     with service.database.read() as session:
         used = storage_usage(session, owner)
         by_status = select(Run.status, func.count()).where(Run.owner == owner).group_by(Run.status)

@@ -130,7 +130,8 @@ def _show(made: NewKey, *, as_json: bool) -> None:
 def _table(keys: list[Key]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("id", "owner", "scope", "created", "expires", "last used", "note"):
-        table.add_column(heading, overflow="fold")
+        # `rotate` and `revoke` take an id, which has to be on one line to be copied.
+        table.add_column(heading, overflow="fold", no_wrap=heading == "id")
     for key in keys:
         row = [
             key.id,

@@ -306,3 +306,10 @@ def test_a_full_disk_is_told_as_what_it_is(settings_on_sqlite: Settings, number:
         asyncio.run(fill())
     assert refused.value.status_code == 507
     assert not seen[0].exists()
+
+
+def test_a_form_is_not_read_as_a_file(lasting_api: httpx2.Client) -> None:
+    answer = lasting_api.post("/v1/datasets", files={"file": ("heights.csv", CSV, "text/csv")})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["code"] == "multipart"
+    assert "--data-binary @FILE" in answer.json()["detail"]

@@ -236,6 +236,8 @@ def test_an_admin_sees_and_changes_everything(api: httpx2.Client, things: Belong
     assert api.get("/v1/datasets/passengers").status_code == 200
     assert {one["owner"] for one in api.get("/v1/jobs", params={"owner": "ada"}).json()["data"]} == {"ada"}
     assert api.get("/v1/jobs", params={"owner": "bob"}).json()["data"] == []
+    assert things.bob.get("/v1/jobs", params={"owner": "bob"}).json()["data"] == []
+    assert things.bob.get("/v1/jobs", params={"owner": "ada"}).status_code == 403
     assert {row["name"] for row in api.get("/v1/experiments").json()["data"]} == {"secret"}
     assert api.delete(f"/v1/jobs/{job}").status_code == 204
     assert things.ada.get(f"/v1/jobs/{job}").status_code == 404
