@@ -17,6 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from api.app import create_app
 from api.http.connections import Connection, ConnectionTable, Listener
 from api.http.limits import MAX_HEAD_BYTES
+from api.quotas.addresses import AddressThrottle
 from models.settings import Settings, settings
 
 KEEP_ALIVE_SECONDS = 15
@@ -74,7 +75,8 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, config: Settings, **options: Any) -> None:
         proxies = ProxyHeadersMiddleware(cast(Any, app), config.trusted_proxies).trusted_hosts
-        self._table = ConnectionTable(_most_connections(config), config.max_address_connections, proxies)
+        throttle = AddressThrottle(config.anonymous_a_minute)
+        self._table = ConnectionTable(_most_connections(config), config.max_address_connections, proxies, throttle)
         self._app = app
         super().__init__(_configuration(app, config, self._table, **options))
 

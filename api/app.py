@@ -21,6 +21,7 @@ from api.documentation import add_documentation
 from api.histories import Histories
 from api.housekeeping import Housekeeper
 from api.http.limits import RequestLimits
+from api.quotas.addresses import AddressThrottle
 from api.quotas.rates import Rates, forget_old_counts
 from api.quotas.requests import RequestQuotas
 from api.relay import Relay
@@ -140,9 +141,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.router.route_class = ScopedRoute
     app.router.default = unmatched
+    throttle = AddressThrottle(config.anonymous_a_minute)
     # The last one added is the outermost.
-    app.add_middleware(AuthMiddleware, config=config)
-    app.add_middleware(RequestLimits, config=config)
+    app.add_middleware(AuthMiddleware, throttle=throttle)
+    app.add_middleware(RequestLimits, config=config, throttle=throttle)
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
     for routes in ROUTERS:

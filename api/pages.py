@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from fastapi import Query
-from pydantic import StringConstraints, TypeAdapter
+from pydantic import BaseModel, StringConstraints, TypeAdapter
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -18,13 +18,15 @@ from models.answers import Page
 from models.tables import Instant
 
 MAX_PAGE = 200
+MAX_PAGE_BYTES = 2 * 1024**2
+"""Of a page as JSON: it is serialized on the event loop."""
 
 PageLimit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Items of a page.")]
 PageAfter = Annotated[str, Query(max_length=1_200, description="`next_after` of the page before.")]
 PageSort = Annotated[Literal["newest", "oldest"], Query(description="Which items come first.")]
 
 Row = TypeVar("Row")
-Item = TypeVar("Item")
+Item = TypeVar("Item", bound=BaseModel)
 
 
 class Key(NamedTuple):
@@ -99,9 +101,20 @@ def page(
     rows: Sequence[Row], limit: int, key: Callable[[Row], Key], items: Callable[[Sequence[Row]], list[Item]]
 ) -> Page[Item]:
     """Cut off the row that only tells that there are more, and make items of the others."""
-    kept = rows[:limit]
-    has_more = len(rows) > limit
-    return Page(data=items(kept), has_more=has_more, next_after=encode(key(kept[-1])) if has_more else None)
+    data = items(rows[:limit])
+    count = _fitting(data)
+    has_more = count < len(rows)
+    return Page(data=data[:count], has_more=has_more, next_after=encode(key(rows[count - 1])) if has_more else None)
+
+
+def _fitting(data: Sequence[BaseModel]) -> int:
+    """Return how many items have MAX_PAGE_BYTES together as JSON, and at least one: the rest is for the next page."""
+    size = 0
+    for count, item in enumerate(data):
+        size += len(item.model_dump_json())
+        if size > MAX_PAGE_BYTES and count:
+            return count
+    return len(data)
 
 
 def single_page(items: list[Item]) -> Page[Item]:

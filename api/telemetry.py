@@ -14,6 +14,8 @@ from api.errors import render
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _NAMED = re.compile(r"/v1/(job|run|sweep|dataset)s/((?:job|run|sweep|dataset)_[0-9a-f]+)(?:/|$)")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LOGGED_CHARACTERS = 200
 _SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -38,7 +40,9 @@ class Meters:
 
     def observe(self, scope: Scope, status: int, seconds: float) -> None:
         template = getattr(scope.get("route"), "path_format", "unmatched")
-        labels = (scope["method"], template, str(status))
+        # Others would make a series each, which is kept for good.
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        labels = (method, template, str(status))
         self.requests.labels(*labels).inc()
         self.seconds.labels(*labels).observe(seconds)
 
@@ -79,7 +83,9 @@ class RequestContext:
                 seconds = time.perf_counter() - started
                 self._meters.observe(scope, status, seconds)
                 if scope["method"] not in ("GET", "HEAD"):
-                    about = {"method": scope["method"], "path": scope["path"], "status": status}
+                    # The raw path is ASCII: decoded, it could hold escape sequences of a terminal.
+                    path = scope["raw_path"].decode("ascii", "backslashreplace")[:_LOGGED_CHARACTERS]
+                    about = {"method": scope["method"][:_LOGGED_CHARACTERS], "path": path, "status": status}
                     if principal := scope["state"].get("principal"):
                         about |= {"owner": principal.owner, "key_id": principal.key_id}
                     log.info("request", **about, seconds=round(seconds, 4))

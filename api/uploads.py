@@ -131,7 +131,7 @@ async def read(service: Service, upload: Upload, options: Options, stored_bytes:
 
     """
     allowed = limits(service.settings, stored_bytes)
-    async with service.parsers:
+    async with service.requests.parsers_of(service.principal), service.parsers:
         try:
             return await run_in_threadpool(parse_in_child, upload.path, _made(upload), options, allowed)
         except Refused as refused:

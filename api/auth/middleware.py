@@ -1,6 +1,5 @@
 """Authentication: determines the principal of a request. Authorization is up to the route (`api.auth.scopes`)."""
 
-import asyncio
 import re
 
 import structlog
@@ -12,13 +11,9 @@ from api.auth.scopes import CHALLENGE, HOW_TO_AUTHENTICATE
 from api.dependencies import Service
 from api.errors import RATE_LIMITED, UNAUTHENTICATED, Refusal
 from api.http.addresses import client_address
+from api.quotas.addresses import AddressThrottle
 from api.quotas.requests import CLOSE
-from api.quotas.token_bucket import TokenBucket
-from models.settings import Settings
 
-DELAY_SECONDS = 1.0
-MOST_REMEMBERED = 10_000
-"""Maximum number of client addresses with a token bucket."""
 _BEARER = re.compile(r"Bearer +(\S{1,200})", re.IGNORECASE)
 
 
@@ -28,10 +23,9 @@ class AuthMiddleware:
     An invalid key makes the request anonymous and stores the error: public routes respond anyway, all others raise it.
     """
 
-    def __init__(self, app: ASGIApp, config: Settings) -> None:
+    def __init__(self, app: ASGIApp, throttle: AddressThrottle) -> None:
         self._app = app
-        self._a_minute = config.anonymous_a_minute
-        self._addresses: dict[str, TokenBucket] = {}
+        self._throttle = throttle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -43,18 +37,11 @@ class AuthMiddleware:
         except Refusal as error:
             state["authentication_error"], principal = error, ANONYMOUS
         state["principal"] = principal.within(state["request_id"])
-        if principal.is_anonymous and not self._bucket(scope["client"]).take(1):
-            await asyncio.sleep(DELAY_SECONDS)
+        if principal.is_anonymous:
+            await self._throttle.wait(scope["client"])
         identity = {} if principal.is_anonymous else {"owner": principal.owner, "key_id": principal.key_id}
         with structlog.contextvars.bound_contextvars(**identity):
             await self._app(scope, receive, send)
-
-    def _bucket(self, client: tuple[str, int] | None) -> TokenBucket:
-        """Return the token bucket for unauthenticated requests from the address of the client."""
-        if len(self._addresses) >= MOST_REMEMBERED:
-            self._addresses.clear()
-        address = client_address(client[0]) if client else ""
-        return self._addresses.setdefault(address, TokenBucket(self._a_minute / 2, self._a_minute / 60))
 
 
 async def _authenticate(scope: Scope) -> Principal:

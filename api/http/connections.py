@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from api.errors import HEAD_TOO_LARGE, MALFORMED, TOO_SLOW, UNAVAILABLE, ProblemKind, problem_bytes
 from api.http.addresses import client_address
+from api.quotas.addresses import AddressThrottle
 from api.quotas.token_bucket import TokenBucket
 
 RETRY_AFTER_SECONDS = 2
@@ -26,6 +27,9 @@ REPLACEMENTS_A_SECOND = 50
 CLOSED_AT_ONCE = 500
 """Maximum number of connections rejected per call of `accept`: about 5 ms."""
 _RESET = struct.pack("ii", 1, 0)
+PARSED_AT_ONCE = 16 * 1024
+SMALL_CHUNKS, SMALL_CHUNK_BYTES = 256, 64
+"""A body in more chunks than this must have larger ones: each costs some microseconds, however small it is."""
 LINGER_SECONDS = 1.0
 """How long a rejected connection is still read: if it were closed at once, the client might never get the response."""
 
@@ -47,11 +51,12 @@ class ConnectionTable:
     connection, so a client that merely holds connections open cannot block others.
     """
 
-    def __init__(self, most: int, most_per_address: int, trusted_proxies: Proxies) -> None:
+    def __init__(self, most: int, most_per_address: int, trusted_proxies: Proxies, throttle: AddressThrottle) -> None:
         """Limit connections in total and per address; those from a trusted proxy have no per-address limit."""
         self._most = most
         self._most_per_address = most_per_address
         self._trusted_proxies = trusted_proxies
+        self.throttle = throttle
         self._replacements: defaultdict[str, TokenBucket] = defaultdict(_replacements)
         self._addresses: dict[Connection, str] = {}
         self._open: Counter[str] = Counter()
@@ -146,6 +151,8 @@ class Connection(H11Protocol):
 
         """
         super().__init__(*arguments, **options)
+        self._next_event, self.conn.next_event = self.conn.next_event, self._counted_event  # type: ignore[method-assign]
+        self._chunks = self._chunk_bytes = 0
         self._table = table
         self._is_refused = False
         self._head = _Deadline(self.loop, head_seconds, self._end_slow_head)
@@ -162,13 +169,28 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_refused or self.transport.is_closing():
             return
-        super().data_received(data)
+        # In pieces, because h11 limits the size of a head only while it is incomplete.
+        for start in range(0, len(data), PARSED_AT_ONCE):
+            super().data_received(data[start : start + PARSED_AT_ONCE])
+            if self._is_refused or self.transport.is_closing():
+                return
         if self.conn.their_state is h11.IDLE:
             # Not restarted: a client could hold the connection open by sending a byte at a time.
             self._head.start()
         else:
             self._head.stop()
             self._table.serve(self)
+
+    def _counted_event(self) -> Any:
+        event = self._next_event()
+        if isinstance(event, h11.Request):
+            self._chunks = self._chunk_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._chunks += 1
+            self._chunk_bytes += len(event.data)
+            if self._chunks > SMALL_CHUNKS and self._chunk_bytes < self._chunks * SMALL_CHUNK_BYTES:
+                raise h11.RemoteProtocolError("the chunks are too small", MALFORMED.status)
+        return event
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -191,10 +213,13 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         error = sys.exception()
-        if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == HEAD_TOO_LARGE.status:
+        is_head = self.cycle is None or self.cycle.response_complete
+        if not is_head and self.cycle.response_started:
+            self._abort()
+        elif is_head and isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == 431:
             self._refuse(HEAD_TOO_LARGE, HEAD_TOO_LARGE.example)
         else:
-            self._refuse(MALFORMED, "this is not HTTP/1.1")
+            self._refuse(MALFORMED, f"this is not HTTP/1.1, or its chunks are too small: {error}")
 
     def make_room(self) -> None:
         """Close this waiting connection to admit a new one."""
@@ -208,6 +233,14 @@ class Connection(H11Protocol):
             return
         self._is_refused = True
         self._head.stop()
+        if seconds := self._table.throttle.delay(self.client[0] if self.client else ""):
+            self.loop.call_later(seconds, self._write_refusal, kind, detail)
+        else:
+            self._write_refusal(kind, detail)
+
+    def _write_refusal(self, kind: ProblemKind, detail: str) -> None:
+        if self.transport.is_closing():
+            return
         body = problem_bytes(kind, detail, request_id=f"req_{secrets.token_hex(8)}")
         head = [
             b"HTTP/1.1 %d %s" % (kind.status, STATUS_PHRASES[kind.status]),

@@ -36,12 +36,15 @@ from api.http.addresses import client_address
 from api.http.connections import RETRY_AFTER_SECONDS
 from api.http.paths import path_flaw
 from api.pointers import MOST_ERRORS, pointer_to
+from api.quotas.addresses import AddressThrottle
 from api.quotas.requests import CLOSE, run_in_turn
 from models.answers import ProblemError
 from models.settings import Settings
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_DISCARDED_BYTES = 16 * 1024**2
+MAX_PARAMETERS = 256
+"""Parameters of a query, which are parsed on the event loop."""
 MAX_JSON_DEPTH = 16
 PARSED_AT_ONCE = 8 * 1024
 """Bytes of a body that is parsed on the event loop: about a millisecond."""
@@ -55,8 +58,9 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 class RequestLimits:
     """Refuse ambiguous paths, foreign hosts, and bodies that are large or slow: they are measured as they stream in."""
 
-    def __init__(self, app: ASGIApp, config: Settings) -> None:
+    def __init__(self, app: ASGIApp, config: Settings, throttle: AddressThrottle) -> None:
         self._app = app
+        self._throttle = throttle
         self._config = config
         self._upload_bytes = config.max_upload_bytes
         self._in_flight: Counter[str] = Counter()
@@ -69,6 +73,7 @@ class RequestLimits:
             return
         refusal = self._refusal(scope)
         if refusal is not None:
+            await self._throttle.wait(scope["client"])
             await render(Request(scope), refusal)(scope, receive, send)
             return
         is_upload = scope["path"] == UPLOADS and scope["method"] == "POST"
@@ -99,9 +104,10 @@ class RequestLimits:
             # A proxy in front may have gone by the other one, and taken the rest for somebody else's request.
             return Refusal(MALFORMED, "Content-Length and Transfer-Encoding contradict each other", headers=CLOSE)
         if not self._serves(headers.get("host", "")):
-            return Refusal(
-                UNKNOWN_HOST, "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
-            )
+            detail = "the Host header names a host that this server is not: see DESCENT_ALLOWED_HOSTS"
+            return Refusal(UNKNOWN_HOST, detail, headers=CLOSE)
+        if scope["query_string"].count(b"&") >= MAX_PARAMETERS:
+            return Refusal(MALFORMED, f"the query has more than {MAX_PARAMETERS} parameters", headers=CLOSE)
         # PostgreSQL cannot store NUL, so no name or id contains it.
         if b"%00" in scope["query_string"]:
             return Refusal(MALFORMED, "the query holds NUL")

@@ -47,6 +47,8 @@ class _Usage:
         """Seconds of processor time that are left."""
         self.refusals = TokenBucket(PROMPT_REFUSALS, PROMPT_REFUSALS / 60)
         """Refusals that are sent without delay."""
+        # One less than the process has, so that another owner's upload is read meanwhile.
+        self.parsers = asyncio.Semaphore(max(1, settings.max_parsers - 1))
         self._threads = asyncio.Semaphore(settings.max_owner_threads)
         self._heavy = asyncio.Semaphore(1)
         self._costs: dict[Callable[..., Any], float] = {}
@@ -208,6 +210,10 @@ class RequestQuotas:
             yield
         finally:
             usage.uploads -= 1
+
+    def parsers_of(self, principal: Principal) -> asyncio.Semaphore:
+        """Return what each upload of an owner holds while it is read."""
+        return self._usage_of(principal.owner).parsers
 
     @property
     def uploads(self) -> int:

@@ -28,7 +28,7 @@ from api.job_answers import device_warnings, job_answers, live_devices, run_answ
 from api.moments import Moment
 from api.pages import PageAfter, PageLimit, PageSort, listed, single_page
 from api.planning import Catalogue, checked_plan
-from api.quotas.limits import check_run_quotas
+from api.quotas.limits import check_queue, check_run_quotas
 from api.responses import Effect, IdempotencyKey, IfMatch, answer_once, demand
 from models import answers, owner
 from models.spec.component import Items, SpecModel
@@ -105,6 +105,8 @@ def submit(
     def act(session: Session) -> Effect:
         if on_duplicate == "return" and (same := _succeeded_before(session, service.principal.owner, spec.spec_hash)):
             return Effect(job_answers(session, service.settings, [same])[0], f"/v1/jobs/{same.id}", 200)
+        # Also checked after the runs are stored; here a full queue costs no work.
+        check_queue(session, service.principal, service.settings, len(spec.runs))
         settled.hold(session)
         job = owner.submit(session, service.principal.owner, spec, counted, dataset_id=settled.dataset_id)
         check_run_quotas(session, service.principal, service.settings)

@@ -9,6 +9,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
+from api import pages
 from api.app import create_app
 from models.answers import ComponentChoice, Page, Queue, Readiness, Worker
 from models.database import Database
@@ -218,3 +219,35 @@ MISSING = [
     ("GET", "/v1/components/spell"),
     ("GET", "/v1/nothing"),
 ]
+
+
+def test_a_method_of_a_clients_own_invention_makes_no_series(lasting_api: httpx2.Client) -> None:
+    assert lasting_api.request("FROBNICATE", "/v1/jobs").status_code == 405
+    lines = lasting_api.get("/metrics").text
+    assert "FROBNICATE" not in lines
+    assert 'method="other"' in lines
+
+
+def test_a_query_of_very_many_parameters_is_refused(lasting_api: httpx2.Client) -> None:
+    assert lasting_api.get("/v1/jobs?" + "&".join(["limit=1"] * 256)).status_code == 200
+    refused = lasting_api.get("/v1/jobs?" + "&".join(["limit=1"] * 257))
+    assert (refused.status_code, refused.json()["type"]) == (400, "urn:descent:problem:malformed_request")
+
+
+def test_a_page_ends_where_it_would_become_too_large(
+    lasting_api: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 45_000)
+    made = [
+        lasting_api.post("/v1/jobs", json=SPEC | {"notes": "n" * 9_000, "tags": ["wide"]}).json()["id"] for _ in "12345"
+    ]
+    found, after, sizes = [], "", []
+    while after is not None:
+        answer = lasting_api.get("/v1/jobs", params={"tag": "wide", "sort": "oldest", "after": after})
+        page = answer.json()
+        found += [job["id"] for job in page["data"]]
+        sizes.append(len(page["data"]))
+        assert page["has_more"] == (page["next_after"] is not None)
+        after = page["next_after"]
+    assert found == made
+    assert max(sizes) == 2

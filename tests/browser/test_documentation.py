@@ -44,7 +44,7 @@ def test_without_a_key_it_asks_for_one_and_says_what_is_wrong_with_another(page:
     asked = page.get_by_label("A key opens this page")
     asked.fill("nonsense")
     page.get_by_role("button", name="Open").click()
-    expect(page.get_by_text("this key opens nothing")).to_be_visible()
+    expect(page.get_by_text("this key is wrong, expired or revoked")).to_be_visible()
     asked.fill(KEY)
     page.keyboard.press("Enter")
     expect(page.get_by_text("Submit a job").first).to_be_visible()

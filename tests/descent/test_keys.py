@@ -40,7 +40,7 @@ def test_a_key_is_printed_alone_so_that_it_can_be_piped(lasting_url: str) -> Non
     assert key not in told.stderr
     with Client(lasting_url, key=key) as ada:
         assert list(ada.jobs()) == []
-        with pytest.raises(Refused, match='takes a key of scope "admin"'):
+        with pytest.raises(Refused, match='requires a key of scope "admin"'):
             ada.create_key("bob")
 
 

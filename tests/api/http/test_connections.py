@@ -258,3 +258,27 @@ def test_behind_a_trusted_proxy_the_limit_is_of_forwarded_addresses(settings_on_
 )
 def test_a_network_of_ipv6_addresses_counts_as_one_client(host: str, address: str) -> None:
     assert client_address(host) == address
+
+
+def test_a_body_in_tiny_chunks_is_refused_before_it_is_parsed_whole(url: str) -> None:
+    head = b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+    head += f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n\r\n".encode()
+    with connected(url) as client, suppress(OSError):
+        client.sendall(head + b"1\r\n \r\n" * 40_000 + b"0\r\n\r\n")
+        problem(client, 400, "malformed_request")
+    with connected(url) as client:
+        client.sendall(head + b"1\r\n{\r\n" + b"40\r\n" + b" " * 64 + b"\r\n" + b"1\r\n}\r\n" + b"0\r\n\r\n")
+        assert status(client) == 422, "a few small chunks are read"
+
+
+def test_an_address_that_sends_much_that_is_rejected_gets_responses_later(settings_on_sqlite: Settings) -> None:
+    with limited(settings_on_sqlite, anonymous_a_minute=4) as url:
+        for sent in (b"no HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nHost: elsewhere\r\n\r\n"):
+            seconds = []
+            for _ in range(3):
+                began = time.monotonic()
+                with connected(url) as client:
+                    client.sendall(sent)
+                    assert rest(client).startswith(b"HTTP/1.1 400 ")
+                seconds.append(time.monotonic() - began)
+            assert seconds[2] > 1.0 > min(seconds[:2])

@@ -16,6 +16,7 @@ import pyarrow.csv as arrow_csv
 import pytest
 
 from api.parsing import Limits, Options, Refused, __main__, child, parse_in_child
+from models.logs import configure_logging
 from tests.api.parsing.files import gray, npy_of, refused, rows, take, zip_of
 
 MEGABYTE = 1024**2
@@ -99,6 +100,8 @@ def test_what_a_dying_child_says_is_for_the_log_alone(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    # Earlier tests may have configured logging to a stream that is no longer captured.
+    configure_logging("json")
     first_thing(monkeypatch, tmp_path_factory, "os.write(2, b'secret of the house'); os._exit(1)")
     with pytest.raises(Refused) as caught:
         take(tmp_path, "a\n1\n", parser=parse_in_child)
