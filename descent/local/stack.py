@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from types import FrameType
 from typing import Any
 
@@ -49,6 +48,27 @@ class _AskedToStop(Exception):
     """A signal came before everything had started."""
 
 
+class _Flag:
+    """A flag that a signal handler can set at any time.
+
+    `threading.Event` would deadlock where the signal arrives inside of its `wait`: its lock is not reentrant.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Wait that long, and return whether the flag is set."""
+        time.sleep(seconds)
+        return self._is_set
+
+
 class Stack:
     """One life of the service, from its folder to a clean end."""
 
@@ -58,7 +78,7 @@ class Stack:
         self._announce = announce
         self._state = State.at(options.state)
         self._log = FileLog(self._state.log) if options.quiet else TerminalLog(console)
-        self._stopping = Event()
+        self._stopping = _Flag()
         self._supervisor = Supervisor(self._state.folder, self._log)
         self._environment: dict[str, str] = {}
         self._key = ""
