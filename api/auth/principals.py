@@ -15,7 +15,7 @@ class Principal:
     key_id: str
     request_id: str = ""
     secret_digest: str = field(default="", repr=False)
-    """SHA-256 of the secret that was sent: a rotated key is told from the key before its rotation."""
+    """SHA-256 of the secret in the request: distinguishes a key from the same key before a rotation."""
 
     @property
     def is_anonymous(self) -> bool:
