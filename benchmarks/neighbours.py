@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from statistics import median, quantiles
 from typing import Any
 
@@ -37,12 +38,12 @@ ATTACKER_ADDRESS = "127.0.0.2"
 
 @dataclass(frozen=True)
 class Attack:
-    """Requests repeated over many connections. Without a method, the connections stay idle."""
+    """Requests repeated over many connections, which take the paths in turn. Without a method, they stay idle."""
 
     name: str
     connections: int
     method: str = ""
-    path: str = ""
+    paths: tuple[str, ...] = ("",)
     body: bytes = b""
     is_anonymous: bool = False
 
@@ -77,6 +78,7 @@ class Service:
         yield "accepted sweeps", self._accepted_sweep
         yield "long polls", self._long_polls
         yield "sweep of 1,000 jobs", self._sweep
+        yield "pauses of 10,000 runs", self._pauses
         yield "bodies of wrong JSON", self._wrong_json
         yield "GET of one job", lambda: self._get("GET of one job", f"/v1/jobs/{self._job()}", 64)
 
@@ -84,10 +86,10 @@ class Service:
         return http_client(self.url, key=self.attacker_key, timeout=120)
 
     def _get(self, name: str, path: str, connections: int, *, is_anonymous: bool = False) -> Attack:
-        return Attack(name, connections, "GET", path, is_anonymous=is_anonymous)
+        return Attack(name, connections, "GET", (path,), is_anonymous=is_anonymous)
 
     def _post(self, name: str, path: str, body: Any, connections: int) -> Attack:
-        return Attack(name, connections, "POST", path, json.dumps(body).encode())
+        return Attack(name, connections, "POST", (path,), json.dumps(body).encode())
 
     def _job(self) -> str:
         with self._client() as client:
@@ -145,13 +147,21 @@ class Service:
         return self._get("long polls", f"/v1/runs/{run['id']}/metrics?wait=20", 900)
 
     def _sweep(self) -> Attack:
+        return self._get("sweep", self._large_sweep(), 16)
+
+    def _pauses(self) -> Attack:
+        path = self._large_sweep()
+        return Attack("pauses", 16, "POST", (f"{path}/pause", f"{path}/resume"))
+
+    def _large_sweep(self) -> str:
+        """Submit a sweep of 1,000 jobs with 10 runs each, and return its path."""
         body = {
             "base": JOB | {"seeds": 10},
             "grid": {"optimizer.learning_rate": [(1 + i) / 1_000 for i in range(1_000)]},
         }
         with self._client() as client:
             sweep = client.post("/v1/sweeps", json=body).raise_for_status().json()["id"]
-        return self._get("sweep", f"/v1/sweeps/{sweep}", 16)
+        return f"/v1/sweeps/{sweep}"
 
     def _wrong_json(self) -> Attack:
         body = JOB | {"seeds": ["x"] * 20_000} | {f"u{place}": place for place in range(5_000)}
@@ -213,10 +223,10 @@ def _repeat(
         time.sleep(pause)
 
 
-async def _hammer(attack: dict[str, Any], statuses: Counter[str]) -> None:
+async def _hammer(attack: dict[str, Any], path: str, statuses: Counter[str]) -> None:
     key = "" if attack["is_anonymous"] else f"Authorization: Bearer {attack['key']}\r\n"
     body = attack["body"].encode()
-    head = f"{attack['method']} {attack['path']} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}"
+    head = f"{attack['method']} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     while True:
         writer = None
@@ -245,7 +255,8 @@ async def _hammer(attack: dict[str, Any], statuses: Counter[str]) -> None:
 
 async def _attack(attack: dict[str, Any]) -> Counter[str]:
     statuses: Counter[str] = Counter()
-    tasks = [asyncio.create_task(_hammer(attack, statuses)) for _ in range(attack["connections"])]
+    paths = islice(cycle(attack["paths"]), attack["connections"])
+    tasks = [asyncio.create_task(_hammer(attack, path, statuses)) for path in paths]
     await asyncio.sleep(1)
     print("under way", flush=True)
     await asyncio.to_thread(sys.stdin.read)

@@ -31,6 +31,12 @@ def confined_to(owner: str | None) -> dict[str, Any]:
     return {_OWNER: owner}
 
 
+def owner_of(info: dict[str, Any]) -> str | None:
+    """Return the owner whose rows a session with this `info` sees, or None if it sees those of all owners."""
+    owner: str | None = info[_OWNER]
+    return owner
+
+
 _run = table("runs", column("id"), column("owner")).alias("owners_run")
 """By a name of its own: the statement may have joined the runs already."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import psycopg
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from models.database import Database
 from models.settings import Settings
@@ -30,9 +30,7 @@ def eventually(holds: Callable[[], object], what: str) -> None:
 @contextmanager
 def impatient(settings: Settings) -> Iterator[Database]:
     """The database of these settings; a SQLite that is locked says so soon."""
-    database = Database(settings.database())
-    if database.is_sqlite:
-        event.listen(database.engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 50"))
+    database = Database(settings.database(), lock_seconds=0.05)
     yield database
     database.dispose()
 

@@ -1,0 +1,53 @@
+"""Exclusive access to a database with one writer, granted to the owners in turn."""
+
+from collections import OrderedDict, deque
+from threading import Lock
+
+
+class WriteTurns:
+    """Serializes the write transactions of a process, round-robin over owners and first-in, first-out within one.
+
+    SQLite has one writer at a time, and those that wait for it poll: an owner with several writers in a row can keep
+    others waiting until their timeout. Here they wait for at most one transaction of every other owner.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = Lock()
+        self._is_held = False
+        self._waiting: OrderedDict[str | None, deque[Lock]] = OrderedDict()
+        """Per owner, a lock for each waiting writer; it is released when the writer may go on."""
+
+    def acquire(self, owner: str | None, timeout: float) -> bool:
+        """Wait for exclusive access, and return whether it was granted within `timeout` seconds."""
+        with self._mutex:
+            if not self._is_held:
+                self._is_held = True
+                return True
+            granted = Lock()
+            granted.acquire()
+            self._waiting.setdefault(owner, deque()).append(granted)
+        if granted.acquire(timeout=timeout):
+            return True
+        with self._mutex:
+            # It may have been granted since the timeout.
+            if granted.acquire(blocking=False):
+                return True
+            self._remove(owner, granted)
+            return False
+
+    def release(self) -> None:
+        """Grant the exclusive access to the next writer, if one waits."""
+        with self._mutex:
+            if not self._waiting:
+                self._is_held = False
+                return
+            owner, writers = self._waiting.popitem(last=False)
+            writers.popleft().release()
+            if writers:
+                self._waiting[owner] = writers
+
+    def _remove(self, owner: str | None, granted: Lock) -> None:
+        writers = self._waiting[owner]
+        writers.remove(granted)
+        if not writers:
+            del self._waiting[owner]
