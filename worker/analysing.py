@@ -22,6 +22,7 @@ from models.database import Database
 from models.lifecycle import ClaimedRun
 from models.settings import Settings
 from models.spec.analyses import LaterAnalysis, Line
+from models.spec.job import JobSpec
 from models.storage import Storage
 from models.tables import DATASET, TEST_PREDICTIONS, WEIGHTS, Artifact
 from worker import artifacts
@@ -57,6 +58,7 @@ class Analyst:
         config: Settings,
         worker_id: str,
         memory_bytes: int,
+        threads_for: Callable[[JobSpec], int],
         draining: Callable[[], bool],
     ) -> None:
         self._database = database
@@ -64,6 +66,7 @@ class Analyst:
         self._config = config
         self._worker_id = worker_id
         self._memory_bytes = memory_bytes
+        self._threads_for = threads_for
         self._draining = draining
 
     def analyse_next(self, mark_busy: Callable[[Session], None], *, beside_runs_on: str | None = None) -> bool:
@@ -122,11 +125,14 @@ class Analyst:
         self, claim: AnalysisClaim, analyses: Sequence[ClaimedAnalysis], weights: Mapping[str, Tensors]
     ) -> list[_Measured]:
         # torch is imported by processes that train, not by whoever reads this module.
+        import torch
+
         from worker.training.analyses import NotAnalysable, analyse, measure_sealed
         from worker.training.cost import streams
         from worker.training.randomness import Member
 
         spec = claim.spec
+        torch.set_num_threads(self._threads_for(spec))
         runs = [ClaimedRun(one.run_id, one.seed, one.attempt, spec, claim.job_id, one.member) for one in analyses]
         with self._database.read() as session:
             rounds = [round_before(session, self._storage, run) for run in runs]

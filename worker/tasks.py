@@ -72,14 +72,14 @@ class TrainingProcess:
         self.device = config.worker_device
         if self.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.threads = config.worker_threads or max(1, (os.cpu_count() or 1) // _processes)
-        torch.set_num_threads(self.threads)
+        self._cores = max(1, (os.cpu_count() or 1) // _processes)
+        torch.set_num_threads(config.worker_threads or 1)
         self.database = Database(config.database(), pool_size=4)
         self.redis = connect(config.metrics())
         self.storage = Storage(config.storage_url)
         self.memory_bytes = config.worker_memory_bytes
         description: dict[str, Any] = {
-            "threads": self.threads,
+            "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "cpu": platform.processor() or platform.machine(),
         }
@@ -97,7 +97,13 @@ class TrainingProcess:
             memory.bound(max(config.worker_memory_bytes, config.max_job_memory_bytes))
         threading.Thread(target=self._leave_in_time, name="drain", daemon=True).start()
         self.analyst = Analyst(
-            self.database, self.storage, config, self.presence.worker_id, self.memory_bytes, lambda: bool(_draining[0])
+            self.database,
+            self.storage,
+            config,
+            self.presence.worker_id,
+            self.memory_bytes,
+            self._threads_for,
+            lambda: bool(_draining[0]),
         )
 
     def train_until_idle(self) -> None:
@@ -122,6 +128,8 @@ class TrainingProcess:
 
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""
+        import torch
+
         from worker.rounds import round_before
         from worker.stored_data import bring, describe
         from worker.training.boundary import Saving
@@ -141,6 +149,7 @@ class TrainingProcess:
             )
             self.presence.mark(session, busy=claim is not None)
             if claim is not None:
+                torch.set_num_threads(self._threads_for(claim.runs[0].spec))
                 found = provenance(self.device, len(claim.runs))
                 session.execute(update(Cohort).where(Cohort.id == claim.cohort_id).values(provenance=found))
         if claim is None:
@@ -229,7 +238,13 @@ class TrainingProcess:
     def _cohort_limit(self, spec: JobSpec) -> int:
         from worker.training.cost import cohort_limit
 
-        return cohort_limit(spec, device=self.device, threads=self.threads, memory_bytes=self.memory_bytes)
+        threads = self._threads_for(spec)
+        return cohort_limit(spec, device=self.device, threads=threads, memory_bytes=self.memory_bytes)
+
+    def _threads_for(self, spec: JobSpec) -> int:
+        from worker.training.cost import default_threads
+
+        return self._config.worker_threads or default_threads(spec, self._cores)
 
 
 _process: TrainingProcess | None = None

@@ -12,7 +12,7 @@ from descent.local.state import DEFAULT_FOLDER
 from descent.local.surroundings import cores
 from models import labs
 
-CORES_PER_PROCESS = 4
+CORES_PER_PROCESS = 2
 DEMO = "optimizers"
 
 
@@ -20,10 +20,11 @@ def up(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = 8000,
     state: Annotated[Path, typer.Option(help="Folder for the database, the artifacts and the queue.")] = DEFAULT_FOLDER,
     processes: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Training processes; by default one for each four cores.")
+        int | None, typer.Option(min=1, max=64, help="Training processes; by default one for every two cores.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Threads of each process; by default four at most.")
+        int | None,
+        typer.Option(min=1, max=256, help="Threads of each process; by default one, and more for large networks."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Write the log to a file in the state folder.")] = False,
     as_json: Annotated[

@@ -40,7 +40,7 @@ class Options:
     """0 takes any free one."""
     processes: int
     threads: int | None
-    """None leaves it to DESCENT_WORKER_THREADS, or else to the number of cores."""
+    """None leaves it to DESCENT_WORKER_THREADS, or else to the worker."""
     quiet: bool = False
 
 
@@ -183,7 +183,7 @@ class Stack:
             about = {"url": url, "state": str(self._state.folder), "key_file": key_file, "process_id": os.getpid()}
             self._announce(about)
         options = self._options
-        threads = int(self._environment["DESCENT_WORKER_THREADS"])
+        threads = int(self._environment.get("DESCENT_WORKER_THREADS", 0)) or 1
         elsewhere = options.state != DEFAULT_FOLDER
         # Output that is redirected ends in a file or a log. FORCE_COLOR makes rich take any output for a terminal.
         shows_key = is_own and self._console.file.isatty()

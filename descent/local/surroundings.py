@@ -12,8 +12,6 @@ from descent.local.state import HOST, State
 
 BROKER = "DESCENT_BROKER_URL"
 METRICS = "DESCENT_METRICS_URL"
-MOST_THREADS = 4
-"""Of one training process: a stacked program of small networks gains little from more."""
 _SQLITE = "sqlite:///"
 
 
@@ -30,7 +28,6 @@ def environment(state: State, password: str, given: Mapping[str, str]) -> dict[s
     chosen = {
         "DESCENT_DATABASE_URL": f"{_SQLITE}{state.database}",
         "DESCENT_STORAGE_URL": str(state.storage),
-        "DESCENT_WORKER_THREADS": str(min(MOST_THREADS, cores())),
         "DESCENT_LOG_FORMAT": "text",
         "PYTHONUNBUFFERED": "1",
         **redis_server.urls(state, password),

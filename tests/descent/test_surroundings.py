@@ -6,7 +6,7 @@ import pytest
 
 from descent import DescentError
 from descent.local.state import State
-from descent.local.surroundings import cores, environment, free_port, is_free, listens
+from descent.local.surroundings import environment, free_port, is_free, listens
 
 
 def test_a_short_path_keeps_the_socket_in_the_folder_and_a_long_one_does_not(tmp_path: Path) -> None:
@@ -45,10 +45,6 @@ def test_a_relative_path_means_what_it_meant_where_the_user_stands(
     assert found["DESCENT_STORAGE_URL"] == f"{tmp_path}/files"
     remote = {"DESCENT_DATABASE_URL": "sqlite:///:memory:", "DESCENT_STORAGE_URL": "s3://bucket/prefix"}
     assert remote.items() <= environment(State.at(tmp_path), "", remote).items()
-
-
-def test_a_training_process_gets_at_most_four_threads_and_no_more_than_there_are_cores(tmp_path: Path) -> None:
-    assert environment(State.at(tmp_path), "", {})["DESCENT_WORKER_THREADS"] == str(min(4, cores()))
 
 
 def test_a_taken_port_is_refused_with_a_free_one_to_take_instead() -> None:

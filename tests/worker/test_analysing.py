@@ -51,7 +51,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture
 def analyst(database: Database, storage: Storage) -> Analyst:
-    return Analyst(database, storage, Settings(), "worker_1", 1 << 30, lambda: False)
+    return Analyst(database, storage, Settings(), "worker_1", 1 << 30, lambda _: 1, lambda: False)
 
 
 @pytest.fixture

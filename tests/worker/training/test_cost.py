@@ -11,7 +11,7 @@ from models.spec.plan import matrices, plan
 from models.spec.regularizers import Regularizer
 from worker.training import networks
 from worker.training.cohort import Cohort
-from worker.training.cost import cohort_limit, threads_for
+from worker.training.cost import cohort_limit, default_threads, threads_for
 from worker.training.randomness import Member
 
 PLENTY = 1 << 40
@@ -63,6 +63,10 @@ def test_memory_bounds_a_cohort_but_never_to_none() -> None:
 def test_a_network_whose_products_are_cut_into_parts_never_has_company(hidden: list[int]) -> None:
     assert threads_for(spec(hidden), 1, 2) == 1 or limit(spec(hidden)) == 1
     assert threads_for(spec(hidden), 5, 2) == 2
+
+
+def test_one_thread_is_the_default_except_for_networks_that_train_alone() -> None:
+    assert [default_threads(spec(hidden), 8) for hidden in ([64, 64], [256, 128], [2048, 2048])] == [1, 1, 8]
 
 
 def kinds(family: Any) -> list[str]:
