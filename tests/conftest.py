@@ -30,6 +30,8 @@ from tests.servers import (
 os.environ |= {"DESCENT_ADMIN_KEY": KEY, "DESCENT_KEY": KEY}
 # Threads of torch wait for each other many times a step: two on a busy machine take up to a hundred times as long as one.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Tests that use several threads let those that wait sleep: by default they spin on the cores that the others need.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 @pytest.fixture(scope="session", autouse=True)
