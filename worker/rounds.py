@@ -1,12 +1,17 @@
 """What the rounds before it leave to a round of boosting: read from their predictions, as they were stored."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models import boosting
 from models.lifecycle import ClaimedRun
 from models.spec.evaluation import Boosting
+from models.spec.shape import Task
 from models.storage import Storage
 from models.tables import PREDICTIONS, Artifact, Run
 from worker import artifacts
@@ -24,10 +29,14 @@ def round_before(session: Session, storage: Storage, run: ClaimedRun) -> Round |
         .where(Run.job_id == run.job_id, Run.seed == run.seed, Run.member < run.member, Artifact.name == PREDICTIONS)
         .order_by(Run.member)
     ).all()
-    rounds = [artifacts.read(storage, key).tensors for key in keys]
-    outputs = np.stack([said["outputs"] for said in rounds]).astype(np.float64)
-    first = rounds[0]
-    if run.spec.dataset.shape.task == "regression":
+    return round_after([artifacts.read(storage, key).tensors for key in keys], run.spec.dataset.shape.task, evaluation)
+
+
+def round_after(predictions: Sequence[Mapping[str, NDArray[Any]]], task: Task, evaluation: Boosting) -> Round:
+    """Return the rows and targets of the round that follows the rounds with these predictions."""
+    outputs = np.stack([arrays["outputs"] for arrays in predictions]).astype(np.float64)
+    first = predictions[0]
+    if task == "regression":
         total = boosting.additive(outputs, evaluation.shrinkage)[-1]
         return Round(first["rows"], residuals=first["targets"][:, None] - total)
     trains = first["validates"] == 0

@@ -12,6 +12,7 @@ from models.spec.component import choices
 from models.spec.families import FAMILIES
 from models.spec.uploads import Stored
 from models.status import RunStatus, StatusReason
+from tests.components import LIST_FIELDS, REQUIREMENTS
 from tests.journey.service import Service
 
 # Classes, as some regularizers are for classes only.
@@ -24,32 +25,17 @@ BASE: dict[str, Any] = {
     "seeds": 2,
 }
 
-# What does not go with rows of measurements, or would take many runs.
-FITTING: dict[str, dict[str, Any]] = {
-    "cnn": {"dataset": "digits"},
-    "cnn1d": {"dataset": "mnist1d"},
-    "gru": {"dataset": "mnist1d"},
-    "resnet": {"dataset": "digits"},
-    "cutmix": {"dataset": "digits"},
-    "bootstrap": {"evaluation": {"kind": "bootstrap", "replicates": 3}},
-    "bagging": {"evaluation": {"kind": "bagging", "ensemble": 3}},
-    "boosting": {"evaluation": {"kind": "boosting", "rounds": 3}},
-}
-
-LISTS = {"regularizer": "regularizers", "analysis": "analyses"}
-"""Families of which a spec may name several."""
-
 
 def specs(family: str) -> dict[str, dict[str, Any]]:
     """One spec for each kind of a family, its fields left to their defaults."""
-    field = LISTS.get(family, family)
+    field = LIST_FIELDS.get(family, family)
     made = {}
     for component in choices(FAMILIES[family]):
         kind = component.model_fields["kind"].default
         if kind == "pytorch_optimizer" or issubclass(component, Stored):
             continue  # only where its package is installed, or its files were uploaded
-        made[kind] = BASE | {field: [kind] if family in LISTS else kind}
-        made[kind] |= FITTING.get(kind, {})
+        made[kind] = BASE | {field: [kind] if family in LIST_FIELDS else kind}
+        made[kind] |= REQUIREMENTS.get(kind, {})
         if kind in ("gradient_descent", "lbfgs"):
             del made[kind]["batch_size"]
     return made
