@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 # python3.11 first: the versions in constraints.txt are tried with it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# Test files are shared out among processes, each with servers of its own: most of them wait for others.
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: help
@@ -25,8 +27,17 @@ up: $(VENV)/local ## Run the whole service on this machine
 
 .PHONY: test
 test: $(VENV)/dev ## Test everything, against real servers
-	@echo "Testing, with a real PostgreSQL, Redis and Celery: about half an hour on two cores"
-	@$(BIN)/python -m pytest
+	@echo "Testing, with a real PostgreSQL, Redis, Celery and browser: about ten minutes on two cores"
+	@$(PYTEST)
+
+.PHONY: test-slow
+test-slow: $(VENV)/dev ## Test what takes longer: every combination of components, whole pages, small doses of faults and fuzzing
+	@echo "Running the slow tests: about a quarter of an hour on two cores"
+	@$(PYTEST) -m 'slow and not chaos'
+
+.PHONY: test-all
+test-all: $(VENV)/dev ## Run all tests, those that break installations included: within an hour
+	@$(PYTEST) -m '' --durations=30
 
 .PHONY: chaos-small
 chaos-small: $(VENV)/dev ## Train 60 jobs on both databases while something breaks every two seconds: three minutes

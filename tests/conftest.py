@@ -28,10 +28,18 @@ from tests.servers import (
 )
 
 os.environ |= {"DESCENT_ADMIN_KEY": KEY, "DESCENT_KEY": KEY}
-# Threads of torch wait for each other many times a step: two on a busy machine take up to a hundred times as long as one.
+# Threads of torch wait for each other many times a step: on a busy machine, two can take a hundred times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
 # Tests that use several threads let those that wait sleep: by default they spin on the cores that the others need.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+START_FIRST = ("journey", "docs", "browser", "chaos")
+"""Folders whose files take longest: at the end, one of them would keep a single process busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(folder).parts[0] not in START_FIRST)
 
 
 @pytest.fixture(scope="session", autouse=True)

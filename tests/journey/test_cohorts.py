@@ -23,34 +23,34 @@ def spec(rate: float, seed: int) -> dict[str, Any]:
     }
 
 
-def weights(client: Client, job: Job) -> bytes:
-    return client.weights(client.runs(job)[0])
+def weights(admin: Client, job: Job) -> bytes:
+    return admin.weights(admin.runs(job)[0])
 
 
-def test_fifty_jobs_share_few_cohorts_and_keep_the_bits_that_they_have_alone(service: Service, client: Client) -> None:
-    jobs = {(rate, seed): client.submit(spec(rate, seed)) for rate in RATES for seed in range(5)}
+def test_fifty_jobs_share_few_cohorts_and_keep_the_bits_that_they_have_alone(service: Service, admin: Client) -> None:
+    jobs = {(rate, seed): admin.submit(spec(rate, seed)) for rate in RATES for seed in range(5)}
     service.start_worker()
-    assert {client.wait(job, timeout=60).status for job in jobs.values()} == {RunStatus.SUCCEEDED}
-    together = [client.runs(job)[0] for job in jobs.values()]
+    assert {admin.wait(job, timeout=60).status for job in jobs.values()} == {RunStatus.SUCCEEDED}
+    together = [admin.runs(job)[0] for job in jobs.values()]
     assert len({run.cohort_id for run in together}) <= 4
     for place in [(rate, n % 5) for n, rate in enumerate(RATES)]:
-        alone = client.wait(client.submit(spec(*place)), timeout=60)
-        provenance = client.runs(alone)[0].provenance
+        alone = admin.wait(admin.submit(spec(*place)), timeout=60)
+        provenance = admin.runs(alone)[0].provenance
         assert provenance is not None
         assert provenance["cohort_size"] == 1
-        assert weights(client, alone) == weights(client, jobs[place])
+        assert weights(admin, alone) == weights(admin, jobs[place])
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
-def test_a_compiled_job_says_so_and_cancels_at_once_while_it_is_compiled(service: Service, client: Client) -> None:
+def test_a_compiled_job_says_so_and_cancels_at_once_while_it_is_compiled(service: Service, admin: Client) -> None:
     service.start_worker()
     compiled = spec(0.01, 3) | {"execution": "compiled"}
-    unwanted = client.submit(compiled | {"budget": {"steps": 1_000_000}})
-    eventually(lambda: client.job(unwanted).status == RunStatus.RUNNING, "its program is compiled")
-    client.cancel(unwanted)
-    assert client.wait(unwanted, timeout=10).status == RunStatus.CANCELLED
-    job = client.wait(client.submit(compiled), timeout=180)
+    unwanted = admin.submit(compiled | {"budget": {"steps": 1_000_000}})
+    eventually(lambda: admin.job(unwanted).status == RunStatus.RUNNING, "its program is compiled")
+    admin.cancel(unwanted)
+    assert admin.wait(unwanted, timeout=10).status == RunStatus.CANCELLED
+    job = admin.wait(admin.submit(compiled), timeout=180)
     assert job.status == RunStatus.SUCCEEDED
-    provenance = client.runs(job)[0].provenance
+    provenance = admin.runs(job)[0].provenance
     assert provenance is not None
     assert provenance["mode"] == "compiled"

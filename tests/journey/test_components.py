@@ -13,7 +13,6 @@ from models.spec.families import FAMILIES
 from models.spec.uploads import Stored
 from models.status import RunStatus, StatusReason
 from tests.components import LIST_FIELDS, REQUIREMENTS
-from tests.journey.service import Service
 
 # Classes, as some regularizers are for classes only.
 BASE: dict[str, Any] = {
@@ -42,9 +41,8 @@ def specs(family: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def trained(service: Service, client: Client) -> dict[str, dict[str, Job]]:
+def trained(client: Client) -> dict[str, dict[str, Job]]:
     jobs = {family: {kind: client.submit(spec) for kind, spec in specs(family).items()} for family in FAMILIES}
-    service.start_worker()
     return {family: {kind: client.wait(job, timeout=60) for kind, job in each.items()} for family, each in jobs.items()}
 
 

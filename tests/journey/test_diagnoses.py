@@ -7,7 +7,6 @@ import pytest
 from descent import Client
 from descent.errors import Refused
 from models.answers import Job
-from tests.journey.service import Service
 
 BASE: dict[str, Any] = {"optimizer": {"kind": "adam", "learning_rate": 0.01}, "seeds": 3}
 ILL: dict[str, dict[str, Any]] = {
@@ -24,10 +23,8 @@ ILL: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def ended(service: Service, client: Client) -> dict[str, Job]:
+def ended(client: Client) -> dict[str, Job]:
     jobs = {name: client.submit(spec) for name, spec in ILL.items()}
-    assert client.diagnosis(jobs["good_fit"]).verdict == "too_early"
-    service.start_worker()
     return {name: client.wait(job, timeout=90) for name, job in jobs.items()}
 
 
@@ -40,6 +37,12 @@ def test_a_job_is_diagnosed(ended: dict[str, Job], client: Client, verdict: str)
         assert client.run_diagnosis(run.run_id) == run
     if verdict == "overfitting":
         assert all(run.since_epoch is not None and run.since_epoch < 75 for run in found.runs)
+
+
+def test_a_job_that_waits_is_diagnosed_too_early(client: Client) -> None:
+    waiting = client.submit(ILL["good_fit"] | {"device": "cuda"})
+    assert client.diagnosis(waiting).verdict == "too_early"
+    client.cancel(waiting)
 
 
 def test_what_there_is_not_has_no_diagnosis(client: Client) -> None:

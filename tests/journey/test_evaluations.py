@@ -10,7 +10,6 @@ from safetensors.numpy import load
 from descent import Client
 from models.answers import Job, JobResults
 from models.status import RunStatus, StatusReason
-from tests.journey.service import Service
 
 CLASSES: dict[str, Any] = {
     "dataset": "digits",
@@ -35,10 +34,8 @@ JOBS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def ended(service: Service, client: Client) -> dict[str, Job]:
+def ended(client: Client) -> dict[str, Job]:
     jobs = {name: client.submit(spec) for name, spec in JOBS.items()}
-    assert client.results(jobs["folds"]).counted == 0
-    service.start_worker()
     return {name: client.wait(job, timeout=60) for name, job in jobs.items()}
 
 
@@ -132,6 +129,12 @@ def test_a_holdout_answers_with_its_validation_score(results: dict[str, JobResul
     found = results["holdout"]
     assert found.counted == 2
     assert found.scores["validation"].mean == pytest.approx(np.mean([s.members[0].score for s in found.seeds]))
+
+
+def test_a_job_that_waits_has_no_results(client: Client) -> None:
+    waiting = client.submit(JOBS["folds"] | {"device": "cuda"})
+    assert client.results(waiting).counted == 0
+    client.cancel(waiting)
 
 
 def test_rounds_after_a_failed_one_end_and_say_why(ended: dict[str, Job], client: Client) -> None:

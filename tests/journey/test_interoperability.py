@@ -21,11 +21,10 @@ from descent.exporting import Exported, to_mlflow, to_tensorboard
 from descent.history import Series
 from models.answers import Job, Run
 from models.status import RunStatus, StatusReason
-from tests.journey.service import Service, eventually
-from tests.servers import KEY
+from tests.journey.service import eventually
 
 # All of it goes through HTTP: what the database is makes no difference.
-pytestmark = pytest.mark.parametrize("service", ["sqlite"], indirect=True, scope="module")
+pytestmark = pytest.mark.parametrize("lasting_service", ["sqlite"], indirect=True, scope="module")
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 ADAM: dict[str, Any] = {"kind": "adam", "learning_rate": 0.01}
@@ -61,17 +60,11 @@ def python_blocks(page: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", (PAGES / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def worker(service: Service) -> None:
-    service.start_predictor()
-    service.start_worker()
-
-
 @pytest.fixture
-def reader(service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+def reader(client: Client, owner_key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     """The names of somebody who follows a page in an empty folder."""
-    monkeypatch.setenv("DESCENT_URL", service.url)
-    monkeypatch.setenv("DESCENT_KEY", KEY)
+    monkeypatch.setenv("DESCENT_URL", client.url)
+    monkeypatch.setenv("DESCENT_KEY", owner_key)
     monkeypatch.chdir(tmp_path)
     return {"__name__": "__main__"}
 
@@ -89,12 +82,12 @@ def ended(client: Client) -> dict[str, Job]:
 
 
 @pytest.fixture(scope="module")
-def folder(ended: dict[str, Job], service: Service, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(ended: dict[str, Job], client: Client, owner_key: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything was exported to it, twice, by the command."""
     folder = tmp_path_factory.mktemp("exported")
     command = [sys.executable, "-m", "descent", "export", "--experiment", "exported", "--json"]
     command += ["--mlflow", str(folder / "tracking"), "--tensorboard", str(folder / "events")]
-    environment = {**os.environ, "DESCENT_URL": service.url, "DESCENT_KEY": KEY}
+    environment = {**os.environ, "DESCENT_URL": client.url, "DESCENT_KEY": owner_key}
     outcomes = []
     for _ in range(2):
         told = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)

@@ -8,12 +8,6 @@ from rich.console import Console
 from descent import Client
 from descent.lab_runs import run_lab
 from models import labs
-from tests.journey.service import Service
-
-
-@pytest.fixture(scope="module", autouse=True)
-def worker(service: Service) -> None:
-    service.start_worker()
 
 
 @pytest.mark.parametrize("name", ["batch-size", "cross-validation", "optimizers"])

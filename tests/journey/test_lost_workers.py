@@ -20,19 +20,19 @@ SPEC: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def undisturbed(service: Service, client: Client) -> list[bytes]:
+def undisturbed(service: Service, admin: Client) -> list[bytes]:
     """The weights of the same spec, trained in peace."""
     worker = service.start_worker()
-    job = client.wait(client.submit(SPEC), timeout=60)
+    job = admin.wait(admin.submit(SPEC), timeout=60)
     worker.terminate()
     worker.wait()
-    return [client.weights(run) for run in client.runs(job)]
+    return [admin.weights(run) for run in admin.runs(job)]
 
 
 @pytest.fixture
-def job(service: Service, client: Client, undisturbed: list[bytes]) -> Iterator[Job]:
+def job(service: Service, admin: Client, undisturbed: list[bytes]) -> Iterator[Job]:
     """A job in the midst of its training; afterwards, no worker is left."""
-    job = client.submit(SPEC)
+    job = admin.submit(SPEC)
     yield job
     for worker in service.programs[1:]:
         if worker.poll() is None:
@@ -40,24 +40,24 @@ def job(service: Service, client: Client, undisturbed: list[bytes]) -> Iterator[
             worker.wait()
 
 
-def demand_whole(client: Client, job: Job, undisturbed: list[bytes]) -> None:
+def demand_whole(admin: Client, job: Job, undisturbed: list[bytes]) -> None:
     """Insist that a job came to the end that it would have come to in peace, and that its histories are whole."""
-    assert client.wait(job, timeout=60).status is RunStatus.SUCCEEDED
-    runs = client.runs(job)
-    assert [client.weights(run) for run in runs] == undisturbed
+    assert admin.wait(job, timeout=60).status is RunStatus.SUCCEEDED
+    runs = admin.runs(job)
+    assert [admin.weights(run) for run in runs] == undisturbed
     for run in runs:
-        for series in client.history(run).series.values():
+        for series in admin.history(run).series.values():
             assert series.step == sorted(set(series.step)), "no point is there twice"
-        assert client.history(run)["train_loss"].step == list(range(10, 20_001, 10))
+        assert admin.history(run)["train_loss"].step == list(range(10, 20_001, 10))
 
 
 def test_a_run_whose_worker_was_killed_is_trained_by_another(
-    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+    service: Service, admin: Client, job: Job, undisturbed: list[bytes]
 ) -> None:
     worker = service.start_worker()
-    run = client.runs(job)[0]
-    train_on(client, run, step=1_000)
-    pages = client.metrics(run)
+    run = admin.runs(job)[0]
+    train_on(admin, run, step=1_000)
+    pages = admin.metrics(run)
     live = History()
     live.take(next(pages))
     assert live["train_loss"].step, "a reader holds points of the lost attempt"
@@ -65,39 +65,39 @@ def test_a_run_whose_worker_was_killed_is_trained_by_another(
     service.start_worker()
     for page in pages:
         live.take(page)
-    demand_whole(client, job, undisturbed)
-    assert live.series == client.history(run).series, "the reader was told what to forget"
-    assert {run.attempt for run in client.runs(job)} == {2}
+    demand_whole(admin, job, undisturbed)
+    assert live.series == admin.history(run).series, "the reader was told what to forget"
+    assert {run.attempt for run in admin.runs(job)} == {2}
 
 
 def test_a_worker_that_is_asked_to_stop_gives_its_runs_back_at_once(
-    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+    service: Service, admin: Client, job: Job, undisturbed: list[bytes]
 ) -> None:
     worker = service.start_worker()
-    train_on(client, client.runs(job)[0], step=1_000)
+    train_on(admin, admin.runs(job)[0], step=1_000)
     worker.terminate()
     assert worker.wait(timeout=30) == 0
-    given_back = client.runs(job)
+    given_back = admin.runs(job)
     assert {(run.status, run.status_reason) for run in given_back} == {(RunStatus.QUEUED, StatusReason.WORKER_DRAINED)}
-    assert client.workers() == []
+    assert admin.workers() == []
     service.start_worker()
-    demand_whole(client, job, undisturbed)
+    demand_whole(admin, job, undisturbed)
 
 
-def test_a_run_to_be_cancelled_when_its_worker_dies_is_cancelled(service: Service, client: Client, job: Job) -> None:
+def test_a_run_to_be_cancelled_when_its_worker_dies_is_cancelled(service: Service, admin: Client, job: Job) -> None:
     worker = service.start_worker()
-    train_on(client, client.runs(job)[0], step=1_000)
+    train_on(admin, admin.runs(job)[0], step=1_000)
     kill(worker)
-    client.cancel(job)
-    assert client.job(job).status is RunStatus.CANCELLING
-    eventually(lambda: client.job(job).status is RunStatus.CANCELLED, "the lease ends")
+    admin.cancel(job)
+    assert admin.job(job).status is RunStatus.CANCELLING
+    eventually(lambda: admin.job(job).status is RunStatus.CANCELLED, "the lease ends")
 
 
 def test_an_accepted_job_outlives_the_api_that_accepted_it(
-    service: Service, client: Client, job: Job, undisturbed: list[bytes]
+    service: Service, admin: Client, job: Job, undisturbed: list[bytes]
 ) -> None:
     kill(service.programs[0])
     service.programs[0] = service.start_api()
     service.programs.pop()
     service.start_worker()
-    demand_whole(client, job, undisturbed)
+    demand_whole(admin, job, undisturbed)

@@ -22,16 +22,16 @@ SHORT = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 200}}
 
 
 @pytest.fixture(scope="module")
-def people(service: Service, client: Client) -> Iterator[dict[str, Client]]:
-    """A client of each, by name."""
+def people(service: Service, admin: Client) -> Iterator[dict[str, Client]]:
+    """A admin of each, by name."""
     with ExitStack() as clients:
         yield {
-            name: clients.enter_context(Client(service.url, key=client.create_key(name).key)) for name in ("ada", "bob")
+            name: clients.enter_context(Client(service.url, key=admin.create_key(name).key)) for name in ("ada", "bob")
         }
 
 
 def test_one_job_is_trained_between_the_cohorts_of_anothers_sweep(
-    service: Service, client: Client, people: dict[str, Client]
+    service: Service, admin: Client, people: dict[str, Client]
 ) -> None:
     ada, bob = people["ada"], people["bob"]
     # Each of another shape, so that every one is a cohort of its own.
@@ -82,9 +82,9 @@ def test_whoever_follows_a_run_is_let_go_at_once_when_the_api_stops_and_goes_on_
 
 
 def test_logs_tell_who_asked_in_which_request_and_no_secret(
-    service: Service, client: Client, people: dict[str, Client]
+    service: Service, admin: Client, people: dict[str, Client]
 ) -> None:
-    made = client.create_key("cleo")
+    made = admin.create_key("cleo")
     with http_client(service.url, key=made.key) as cleo:
         job = cleo.post("/v1/jobs", json=LONG, headers={"X-Request-ID": "r1"}).json()["id"]
         cleo.post(f"/v1/jobs/{made.key}/cancel")

@@ -3,7 +3,6 @@
 from typing import Any
 
 import psutil
-import pytest
 import torch
 from safetensors.torch import load
 from sklearn.datasets import load_digits
@@ -20,11 +19,6 @@ SINE: dict[str, Any] = {
     "budget": {"steps": 1_000},
     "seeds": 6,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def worker(service: Service) -> None:
-    service.start_worker()
 
 
 def followed(client: Client, run: Run) -> History:
@@ -113,8 +107,8 @@ def test_a_job_in_training_can_be_cancelled_and_another_one_follows(client: Clie
     assert client.wait(client.submit({**SINE, "optimizer": "adam"}), timeout=60).status is RunStatus.SUCCEEDED
 
 
-def test_the_api_process_carries_no_torch(service: Service) -> None:
-    api, worker = (psutil.Process(program.pid) for program in service.programs)
+def test_the_api_process_carries_no_torch(lasting_service: Service) -> None:
+    api, _, worker = (psutil.Process(program.pid) for program in lasting_service.programs)
     assert not [library.path for library in api.memory_maps() if "torch" in library.path]
     training = worker.children()[0]
     assert [library.path for library in training.memory_maps() if "torch" in library.path]

@@ -17,7 +17,7 @@ from descent import Client
 from models.answers import Job
 from models.status import RunStatus
 from tests.datasets import cifar_file, class_folders, drawings, idx_files, passengers, zipped
-from tests.journey.service import Service, eventually
+from tests.journey.service import eventually
 from tests.servers import http_client
 
 FILES: dict[str, bytes] = {
@@ -44,20 +44,18 @@ CHANCE = {"passengers": 0.5, "folders": 1 / 3, "idx": 1 / 3, "cifar": 1 / 3}
 
 
 @pytest.fixture(scope="module")
-def http(service: Service) -> Iterator[httpx2.Client]:
-    with http_client(service.url, timeout=60) as http:
+def http(client: Client, owner_key: str) -> Iterator[httpx2.Client]:
+    with http_client(client.url, key=owner_key, timeout=60) as http:
         yield http
 
 
 @pytest.fixture(scope="module")
-def ended(service: Service, client: Client, http: httpx2.Client) -> dict[str, Job]:
+def ended(client: Client, http: httpx2.Client) -> dict[str, Job]:
     for name, content in FILES.items():
         format = "cifar" if name == "cifar" else "auto"
         answer = http.post("/v1/datasets", params={"name": name, "format": format}, content=content)
         assert answer.status_code == 201, answer.text
     jobs = {name: client.submit(TRAINING | spec) for name, spec in SPECS.items()}
-    service.start_worker()
-    service.start_predictor()
     return {name: client.wait(job, timeout=120) for name, job in jobs.items()}
 
 
