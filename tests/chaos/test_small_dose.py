@@ -21,6 +21,7 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Members]:
     return references_of_jobs(DOSE.jobs, folder)
 
 
+@pytest.mark.slow
 def test_nothing_accepted_is_lost(fresh_stack: StartStack, references: Sequence[Members], kind: str) -> None:
     stack = fresh_stack(workers=2, settings={"DESCENT_LEASE_SECONDS": PATIENT_LEASE_SECONDS})
     report = Driver(stack, kind, DOSE, references).run()

@@ -28,6 +28,8 @@ EVERY_BLOCK = [block for page in PAGES for block in blocks(page)]
 PAGES_TO_FOLLOW = list(
     dict.fromkeys(block.page for block in EVERY_BLOCK if block.reason is None and block.language != "text")
 )
+FIRST_PAGES = {"README.md", "docs/tutorial.md"}
+"""Followed in the fast tier."""
 NOT_RUN = [block for block in EVERY_BLOCK if block.reason is not None]
 
 
@@ -35,7 +37,9 @@ def place_of(block: Block) -> str:
     return block.place
 
 
-@pytest.mark.parametrize("page", PAGES_TO_FOLLOW)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=() if page in FIRST_PAGES else pytest.mark.slow) for page in PAGES_TO_FOLLOW]
+)
 def test_whoever_does_what_a_page_says_sees_what_it_shows(page: str, service: Service, place: Path) -> None:
     complaints = follow(page, service, place)
     assert not complaints, "\n\n".join(complaints)

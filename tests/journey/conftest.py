@@ -51,7 +51,7 @@ def lasting_services(
         yield start
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def lasting_service(request: pytest.FixtureRequest, lasting_services: Callable[[str], Service]) -> Service:
     """A service that several files use: no test may stop its programs."""
     return lasting_services(request.param)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import psutil
+import pytest
 import torch
 from safetensors.torch import load
 from sklearn.datasets import load_digits
@@ -12,6 +13,8 @@ from descent.history import History
 from models.answers import Run
 from models.status import RunStatus, StatusReason
 from tests.journey.service import Service, train_on
+
+pytestmark = pytest.mark.parametrize("lasting_service", ["sqlite", "postgresql"], indirect=True, scope="module")
 
 SINE: dict[str, Any] = {
     "experiment": "optimizers",

@@ -150,6 +150,7 @@ def million_entries(told: int) -> bytes:
     return start + directory + end_64 + locator + end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told", [10**6, 5])
 def test_a_million_entries_are_refused(tmp_path: Path, told: int) -> None:
     data = million_entries(told)

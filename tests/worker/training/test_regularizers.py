@@ -170,11 +170,19 @@ MILD: dict[str, dict[str, Any]] = {
     "max_norm": {"maximum": 0.9},
     "early_stopping": {"patience": 1_000, "restore_best": False},
 }
+KINDS = [component.model_fields["kind"].default for component in choices(Regularizer)]
+# The fast tier tries each regularizer with one network, and each network with some.
+PAIRS = [
+    pytest.param(base, kind, marks=() if (row + column) % len(EVERY_NETWORK) == 0 else pytest.mark.slow)
+    for column, base in enumerate(EVERY_NETWORK)
+    for row, kind in enumerate(KINDS)
+]
 REFUSED = {("linear", "dropout"), ("linear", "batch_norm"), ("gru", "batch_norm"), ("resnet", "batch_norm")}
 
 
-@pytest.mark.parametrize("kind", [component.model_fields["kind"].default for component in choices(Regularizer)])
-@pytest.mark.parametrize("base", EVERY_NETWORK, ids=lambda base: str(base["network"]))
+@pytest.mark.parametrize(
+    ("base", "kind"), PAIRS, ids=lambda value: value if isinstance(value, str) else str(value["network"])
+)
 def test_every_network_trains_as_in_plain_torch_under_every_regularizer(
     train_runs: Any, base: dict[str, Any], kind: str
 ) -> None:
