@@ -35,6 +35,7 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         pytest.skip(f"no browser on this machine: none of {', '.join(NAMES)} is installed")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=found, args=QUIET)
@@ -123,7 +124,6 @@ def page(browser: Browser, service: Service, key: str) -> Iterator[Page]:
     """A tab that came by a link with a key, complains of nothing, and asks nobody else."""
     page, complaints, asked = browser.new_page(viewport={"width": 1200, "height": 900}), [], []
     page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("request", lambda request: asked.append(request.url))
