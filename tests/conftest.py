@@ -32,6 +32,9 @@ os.environ |= {"DESCENT_ADMIN_KEY": KEY, "DESCENT_KEY": KEY}
 os.environ["OMP_NUM_THREADS"] = "1"
 # Tests that use several threads let those that wait sleep: by default they spin on the cores that the others need.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# The consoles of the command line would keep the size that they find here, and ignore what a test sets.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 START_FIRST = ("journey", "docs", "browser", "chaos")
 """Folders whose files take longest: at the end, one of them would keep a single process busy."""
