@@ -208,12 +208,12 @@ def test_at_the_limit_of_the_process_other_addresses_make_room(settings_on_sqlit
 
 def test_where_no_connection_waits_a_new_one_is_refused(settings_on_sqlite: Settings) -> None:
     head = f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\n"
-    head += "Content-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n"
     with limited(settings_on_sqlite, max_address_connections=3) as url, ExitStack() as held:
         for _ in range(3):
-            # Their bodies are still to come, so they are being served.
-            held.enter_context(connected(url)).sendall(head.encode())
-        time.sleep(0.1)
+            served = held.enter_context(connected(url))
+            served.sendall(head.encode())
+            assert served.recv(100).startswith(b"HTTP/1.1 100"), "its body is still to come, so it is being served"
         with connected(url) as client:
             problem(client, 503, "unavailable")
         with connected(url, source="127.0.0.2") as other:
