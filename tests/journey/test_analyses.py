@@ -15,6 +15,10 @@ from models.sealing import sealing_order
 from models.status import RunStatus
 from tests.journey.service import Service, eventually, kill
 
+pytestmark = pytest.mark.parametrize(
+    "service", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True, scope="module"
+)
+
 DIGITS: dict[str, Any] = {
     "dataset": "digits",
     "network": {"kind": "mlp", "hidden": [16]},

@@ -10,6 +10,10 @@ from models.answers import Job
 from models.status import RunStatus
 from tests.journey.service import Service, eventually
 
+pytestmark = pytest.mark.parametrize(
+    "service", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True, scope="module"
+)
+
 RATES = [0.001 * 2**n for n in range(10)]
 
 

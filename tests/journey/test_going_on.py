@@ -9,6 +9,10 @@ from models.answers import Job
 from models.status import RunStatus
 from tests.journey.service import Service, eventually, kill, train_on
 
+pytestmark = pytest.mark.parametrize(
+    "service", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True, scope="module"
+)
+
 STEPS = 12_000
 SPEC: dict[str, Any] = {
     "dataset": "sine",

@@ -11,6 +11,10 @@ from models.answers import Job
 from models.status import RunStatus, StatusReason
 from tests.journey.service import Service, eventually, kill, train_on
 
+pytestmark = pytest.mark.parametrize(
+    "service", [pytest.param("sqlite", marks=pytest.mark.slow), "postgresql"], indirect=True, scope="module"
+)
+
 SPEC: dict[str, Any] = {
     "dataset": "sine",
     "optimizer": {"kind": "adam", "learning_rate": 0.01},

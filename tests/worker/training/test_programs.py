@@ -38,7 +38,9 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @compiler
-@pytest.mark.parametrize("spec", [COMPILED, CLASSES], ids=["values", "classes"])
+@pytest.mark.parametrize(
+    "spec", [pytest.param(COMPILED, id="values"), pytest.param(CLASSES, id="classes", marks=pytest.mark.slow)]
+)
 def test_compiled_training_equals_eager_training_to_round_off(train_runs: Any, spec: dict[str, Any]) -> None:
     compiled, eager = train_runs(spec, [3, 5]), train_runs(spec | {"execution": "eager"}, [3, 5])
     assert compiled.modes == [Mode(compiled=True)]
