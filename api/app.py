@@ -20,6 +20,7 @@ from api.dependencies import Service
 from api.documentation import add_documentation
 from api.histories import Histories
 from api.housekeeping import Housekeeper
+from api.http.fairness import FairShare
 from api.http.limits import RequestLimits
 from api.quotas.addresses import AddressThrottle
 from api.quotas.rates import Rates, forget_old_counts
@@ -143,6 +144,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.default = unmatched
     throttle = AddressThrottle(config.anonymous_a_minute)
     # The last one added is the outermost.
+    app.add_middleware(FairShare)
     app.add_middleware(AuthMiddleware, throttle=throttle)
     app.add_middleware(RequestLimits, config=config, throttle=throttle)
     app.add_middleware(RequestContext, meters=meters)

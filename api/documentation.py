@@ -2,18 +2,22 @@
 
 import base64
 import hashlib
+from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.staticfiles import StaticFiles
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from api import errors
 from api.auth.scopes import PUBLIC, requires
+from api.http.static_files import add_static_files
 from api.links import add_links
 from models.access import Scope
 
+_FOLDER = Path(str(files("fastapi_offline") / "static"))
+_ASSETS = ("favicon.png", "swagger-ui.css", "swagger-ui-bundle.js")
 _SCRIPT = """
 "use strict";
 const place = "descent.key";
@@ -95,11 +99,16 @@ def add_documentation(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    app.mount("/docs/files", StaticFiles(directory=str(files("fastapi_offline") / "static")), name="docs-files")
+
+    @cache
+    def rendered() -> bytes:
+        return bytes(JSONResponse(app.openapi()).body)
+
+    add_static_files(app, "/docs/files", [_FOLDER / name for name in _ASSETS], {})
 
     @app.get("/openapi.json", include_in_schema=False, dependencies=[requires(Scope.READ)])
-    async def document() -> JSONResponse:
-        return JSONResponse(app.openapi())
+    async def document() -> Response:
+        return Response(rendered(), media_type="application/json")
 
     @app.get("/docs", include_in_schema=False, dependencies=[PUBLIC])
     async def documentation() -> HTMLResponse:

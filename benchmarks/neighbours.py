@@ -34,6 +34,7 @@ READ_TARGET, SUBMIT_TARGET = 0.250, 0.500
 JOB: dict[str, Any] = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 1_000}}
 COLUMNS = 9_999
 ATTACKER_ADDRESS = "127.0.0.2"
+CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Attack:
     paths: tuple[str, ...] = ("",)
     body: bytes = b""
     is_anonymous: bool = False
+    drops: bool = False
+    """Whether a connection is closed as soon as its response has begun."""
 
 
 @dataclass
@@ -77,6 +80,11 @@ class Service:
         yield "refused sweeps", self._refused_sweep
         yield "accepted sweeps", self._accepted_sweep
         yield "long polls", self._long_polls
+        yield "streams opened and dropped", self._streams
+        yield "static files", lambda: self._get("static files", "/dashboard/plotly.min.js", 200, is_anonymous=True)
+        yield "static files with a key", lambda: self._get("static files", "/dashboard/main.js", 200)
+        yield "unknown paths", lambda: self._get("unknown paths", "/v1/unknown", 200)
+        yield "OpenAPI document", lambda: self._get("OpenAPI document", "/openapi.json", 200)
         yield "sweep of 1,000 jobs", self._sweep
         yield "pauses of 10,000 runs", self._pauses
         yield "bodies of wrong JSON", self._wrong_json
@@ -141,10 +149,16 @@ class Service:
         grid = {"optimizer.learning_rate": [place / 1_000 for place in range(1, 1_001)]}
         return self._post("accepted", "/v1/sweeps", {"base": JOB, "grid": grid}, 16)
 
-    def _long_polls(self) -> Attack:
+    def _run(self) -> str:
         with self._client() as client:
             (run,) = client.get(f"/v1/jobs/{self._job()}/runs").json()["data"]
-        return self._get("long polls", f"/v1/runs/{run['id']}/metrics?wait=20", 900)
+        return str(run["id"])
+
+    def _long_polls(self) -> Attack:
+        return self._get("long polls", f"/v1/runs/{self._run()}/metrics?wait=20", 900)
+
+    def _streams(self) -> Attack:
+        return Attack("streams", 200, "GET", (f"/v1/runs/{self._run()}/stream",), drops=True)
 
     def _sweep(self) -> Attack:
         return self._get("sweep", self._large_sweep(), 16)
@@ -241,8 +255,11 @@ async def _hammer(attack: dict[str, Any], path: str, statuses: Counter[str]) -> 
                 writer.write(head.encode() + body)
                 answer = await reader.readuntil(b"\r\n\r\n")
                 statuses[answer[9:12].decode()] += 1
+                if attack["drops"]:
+                    break
                 length = int(answer.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
-                await reader.readexactly(length)
+                while length:
+                    length -= len(await reader.readexactly(min(length, CHUNK_BYTES)))
                 if b"connection: close" in answer.lower():
                     break
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:

@@ -13,7 +13,6 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount
 from starlette.types import Receive, Send
 from starlette.types import Scope as Connection
 
@@ -30,9 +29,6 @@ T = TypeVar("T")
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="descent"', **CLOSE}
 HOW_TO_AUTHENTICATE = "send Authorization: Bearer <key> (descent takes the key from DESCENT_KEY)"
-
-PUBLIC_MOUNTS = frozenset({"/docs/files", "/dashboard"})
-"""Folders of static files that are served without a key."""
 
 _KEY = HTTPBearer(scheme_name="key", description="A key: `descent keys create` makes one.", auto_error=False)
 
@@ -129,16 +125,14 @@ async def unmatched(scope: Connection, receive: Receive, send: Send) -> None:  #
 
 
 def check_declarations(app: FastAPI) -> None:
-    """Check that every route of an application enforces a scope; mounts of public files are exempt.
+    """Check that every route of an application enforces a scope.
 
     Raises:
         TypeError: if one does not.
 
     """
     for context in iter_route_contexts(app.routes):
-        route = context.original_route
-        is_public_mount = isinstance(route, Mount) and route.path in PUBLIC_MOUNTS
-        if not isinstance(route, ScopedRoute) and not is_public_mount:
+        if not isinstance(context.original_route, ScopedRoute):
             raise TypeError(f"the route {context.path} declares no scope: it has to be a ScopedRoute")
 
 

@@ -2,13 +2,13 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
-from starlette.responses import FileResponse, Response
-from starlette.staticfiles import StaticFiles
+from starlette.responses import Response
 
 from api.auth.scopes import PUBLIC
+from api.http.static_files import StaticFile, add_static_files
+from api.responses import IfNoneMatch
 
 _FOLDER = Path(__file__).parent
 _PLOTLY = Path(str(files("plotly") / "package_data" / "plotly.min.js"))
@@ -17,30 +17,16 @@ POLICY = (
     "connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
 """Plotly writes style rules of its own, so styles may stand in the page; scripts may not."""
-_HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache"}
-
-
-class _Files(StaticFiles):
-    """Files of this folder, but for Python's."""
-
-    def file_response(self, *arguments: Any, **more: Any) -> Response:
-        answer = super().file_response(*arguments, **more)
-        answer.headers.update(_HEADERS)
-        return answer
-
-    def lookup_path(self, path: str) -> tuple[str, object]:  # type: ignore[override]
-        return ("", None) if path.endswith((".py", ".pyc")) else super().lookup_path(path)
+_HEADERS = {"Content-Security-Policy": POLICY}
 
 
 def add_dashboard(app: FastAPI) -> None:
-    """Serve the page at `/`, and what it consists of below `/dashboard/`."""
+    """Serve the page at `/`, and its assets below `/dashboard/`."""
+    index = StaticFile(_FOLDER / "index.html", _HEADERS)
 
     @app.get("/", include_in_schema=False, dependencies=[PUBLIC])
-    async def page() -> FileResponse:
-        return FileResponse(_FOLDER / "index.html", media_type="text/html", headers=_HEADERS)
+    async def page(if_none_match: IfNoneMatch = None) -> Response:
+        return index.response(if_none_match)
 
-    @app.get("/dashboard/plotly.min.js", include_in_schema=False, dependencies=[PUBLIC])
-    async def plotly() -> FileResponse:
-        return FileResponse(_PLOTLY, media_type="text/javascript", headers=_HEADERS)
-
-    app.mount("/dashboard", _Files(directory=_FOLDER), name="dashboard")
+    assets = [path for path in _FOLDER.iterdir() if path.suffix in (".css", ".js", ".svg")]
+    add_static_files(app, "/dashboard", [*assets, _PLOTLY], _HEADERS)
