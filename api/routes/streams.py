@@ -7,9 +7,10 @@ from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.auth.scopes import ScopedRoute
-from api.dependencies import FOLLOWS, ReadService
+from api.dependencies import FOLLOWS, ReadService, Service
 from api.errors import NOT_FOUND, OVER_QUOTA, declared
-from api.routes.runs import MAX_POINTS, MetricNames, read_cursor
+from api.quotas.requests import run_in_turn
+from api.routes.runs import MAX_POINTS, MetricNames, demand_run, read_cursor
 from models.answers import MetricsPage
 from models.metric_stream import Cursor
 
@@ -19,16 +20,21 @@ KEY_CHECK_SECONDS = 5.0
 """How often a stream without news looks whether its key is still valid."""
 
 
-async def _first_page(
+async def _start(
     run_id: str,
     service: ReadService,
-    name: MetricNames = [],  # noqa: B006
     last_event_id: Annotated[str, Header(max_length=40, description="Go on after this event.")] = "",
-) -> MetricsPage:
-    # Before the stream begins, because errors need a status code.
+) -> Cursor:
+    # Refuses before the stream begins: afterwards there is no status code any more.
     cursor = read_cursor(last_event_id)
     await service.run_owners.demand(service.principal, run_id)
-    return await service.histories.page(run_id, cursor, name, limit=MAX_POINTS)
+    await run_in_turn(_demand_run, service, run_id)
+    return cursor
+
+
+def _demand_run(service: Service, run_id: str) -> None:
+    with service.database.read() as session:
+        demand_run(session, run_id)
 
 
 @router.get(
@@ -41,7 +47,7 @@ async def _first_page(
 async def stream_metrics(
     run_id: str,
     service: ReadService,
-    page: Annotated[MetricsPage, Depends(_first_page)],
+    start: Annotated[Cursor, Depends(_start)],
     name: MetricNames = [],  # noqa: B006
 ) -> AsyncIterable[ServerSentEvent]:
     """Events until the run has ended.
@@ -49,8 +55,11 @@ async def stream_metrics(
     `status` {status}; `rollback` {from_step}: forget every point past it; `metrics` {series, non_finite}, whose id is a
     cursor; `end` {status}, the last. A client that comes back with Last-Event-ID misses nothing and sees nothing twice.
     """
-    status = None
-    while True:
+    after, status = start, None
+    while not service.histories.is_closing and await service.keyring.is_valid(service.principal):
+        page = await service.histories.page(
+            run_id, after, name, limit=MAX_POINTS, wait_seconds=KEY_CHECK_SECONDS if status else 0
+        )
         if page.status is not status and not page.is_terminal:
             yield ServerSentEvent(event="status", data={"status": page.status})
         for event in _news(page):
@@ -58,10 +67,7 @@ async def stream_metrics(
         if page.is_terminal:
             yield ServerSentEvent(event="end", data={"status": page.status}, id=page.next_after)
             return
-        if service.histories.is_closing or not await service.keyring.is_valid(service.principal):
-            return
         after, status = Cursor.parse(page.next_after), page.status
-        page = await service.histories.page(run_id, after, name, limit=MAX_POINTS, wait_seconds=KEY_CHECK_SECONDS)
 
 
 def _news(page: MetricsPage) -> list[ServerSentEvent]:
