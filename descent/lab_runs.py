@@ -17,8 +17,8 @@ from descent.client import Client
 from descent.comparison import Question, TableRow
 from descent.errors import DescentError, Refused
 from descent.lab_results import ClaimResult, JobOutcome, LabResult
+from descent.local.environment import cores
 from descent.local.state import running_url
-from descent.local.surroundings import cores
 from descent.private_service import private_service, temporary_folder
 from descent.watching import watch
 from models.answers import Job

@@ -8,8 +8,8 @@ import typer
 from descent.console import Json, err, out, print_json
 from descent.demo import run_demo
 from descent.errors import DescentError
+from descent.local.environment import cores
 from descent.local.state import DEFAULT_FOLDER
-from descent.local.surroundings import cores
 from models import labs
 
 CORES_PER_PROCESS = 2

@@ -17,11 +17,11 @@ from descent.client import Client
 from descent.errors import DescentError
 from descent.local import redis_server
 from descent.local.credentials import ADMIN_KEY, without_settings
+from descent.local.environment import BROKER, METRICS, environment, free_port, is_free, listens
 from descent.local.log import FileLog, TerminalLog
 from descent.local.permissions import private_umask
 from descent.local.state import DEFAULT_FOLDER, HOST, State
 from descent.local.supervisor import Supervisor
-from descent.local.surroundings import BROKER, METRICS, environment, free_port, is_free, listens
 
 START_SECONDS = 120.0
 LEFTOVERS_SECONDS = 30.0

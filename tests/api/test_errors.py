@@ -19,10 +19,10 @@ from tests.servers import http_client, running_api
 def problem(answer: httpx2.Response, status: int) -> Problem:
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
-    told = Problem.model_validate(answer.json())
-    assert told.status == status
-    assert told.request_id == answer.headers["X-Request-ID"]
-    return told
+    refusal = Problem.model_validate(answer.json())
+    assert refusal.status == status
+    assert refusal.request_id == answer.headers["X-Request-ID"]
+    return refusal
 
 
 def refused(api: httpx2.Client, body: Any, path: str = "/v1/jobs") -> Problem:
@@ -94,25 +94,25 @@ def test_a_wrong_spec_is_refused_at_the_right_place(
     lasting_api: httpx2.Client, changes: dict[str, Any], pointer: str, words: str
 ) -> None:
     for path in ("/v1/jobs", "/v1/jobs/validate"):
-        told = refused(lasting_api, spec(**changes), path)
-        assert [error.pointer for error in told.errors] == [pointer]
-        assert words in told.errors[0].detail
-        assert told.detail == told.errors[0].detail
+        refusal = refused(lasting_api, spec(**changes), path)
+        assert [error.pointer for error in refusal.errors] == [pointer]
+        assert words in refusal.errors[0].detail
+        assert refusal.detail == refusal.errors[0].detail
 
 
 def test_unknown_kinds_list_the_known_ones(lasting_api: httpx2.Client) -> None:
     assert "gradient_descent, sgd, momentum, nesterov" in refused(lasting_api, spec(optimizer="zzz")).detail
 
 
-def test_all_errors_are_told_at_once(lasting_api: httpx2.Client) -> None:
-    told = refused(lasting_api, {"optimizer": {"kind": "adam", "learning_rate": 0, "rho": 1}, "colour": 1})
-    assert {error.pointer for error in told.errors} == {
+def test_all_errors_are_reported_at_once(lasting_api: httpx2.Client) -> None:
+    refusal = refused(lasting_api, {"optimizer": {"kind": "adam", "learning_rate": 0, "rho": 1}, "colour": 1})
+    assert {error.pointer for error in refusal.errors} == {
         "/dataset",
         "/optimizer/learning_rate",
         "/optimizer/rho",
         "/colour",
     }
-    assert told.detail == "the request has 4 errors"
+    assert refusal.detail == "the request has 4 errors"
 
 
 MANY: list[Any] = [""] * 60_000
@@ -140,15 +140,17 @@ KEYS = {f"field_{number}": 1 for number in range(12_000)}
 def test_thousands_of_mistakes_are_one_error(
     lasting_api: httpx2.Client, changes: dict[str, Any], pointer: str, words: str
 ) -> None:
-    told = refused(lasting_api, {"dataset": "sine", "optimizer": "adam"} | changes, "/v1/jobs/validate")
-    assert [error.pointer for error in told.errors] == [pointer]
-    assert words in told.errors[0].detail
+    refusal = refused(lasting_api, {"dataset": "sine", "optimizer": "adam"} | changes, "/v1/jobs/validate")
+    assert [error.pointer for error in refusal.errors] == [pointer]
+    assert words in refusal.errors[0].detail
 
 
-def test_of_many_errors_the_first_are_told(lasting_api: httpx2.Client) -> None:
-    told = refused(lasting_api, {"base": {}, "grid": {f"path_{number}": [] for number in range(8_000)}}, "/v1/sweeps")
-    assert [error.pointer for error in told.errors] == [f"/grid/path_{number}" for number in range(20)]
-    assert told.detail == "the request has at least 20 errors"
+def test_of_many_errors_the_first_are_reported(lasting_api: httpx2.Client) -> None:
+    refusal = refused(
+        lasting_api, {"base": {}, "grid": {f"path_{number}": [] for number in range(8_000)}}, "/v1/sweeps"
+    )
+    assert [error.pointer for error in refusal.errors] == [f"/grid/path_{number}" for number in range(20)]
+    assert refusal.detail == "the request has at least 20 errors"
 
 
 @pytest.mark.parametrize(
@@ -174,9 +176,9 @@ def test_of_many_errors_the_first_are_told(lasting_api: httpx2.Client) -> None:
 def test_a_hostile_body_is_refused(
     lasting_api: httpx2.Client, text: str | bytes, status: int, pointer: str | None, words: str
 ) -> None:
-    told = problem(raw(lasting_api, text), status)
-    assert words in told.detail
-    assert [error.pointer for error in told.errors] == ([] if pointer is None else [pointer])
+    refusal = problem(raw(lasting_api, text), status)
+    assert words in refusal.detail
+    assert [error.pointer for error in refusal.errors] == ([] if pointer is None else [pointer])
 
 
 def test_json_nested_to_the_limit_is_read(lasting_api: httpx2.Client) -> None:
@@ -216,9 +218,9 @@ def test_unknown_paths_and_methods_are_problems_too(lasting_api: httpx2.Client) 
 
 @pytest.mark.parametrize("moment", ["0.5", "1e9", "1700000000", "inf"])
 def test_a_bare_number_is_no_moment(lasting_api: httpx2.Client, moment: str) -> None:
-    told = problem(lasting_api.get("/v1/jobs", params={"created_after": moment}), 422)
-    assert told.errors[0].pointer == "?created_after"
-    assert "2026-11-25T12:00:00Z" in told.errors[0].detail
+    refusal = problem(lasting_api.get("/v1/jobs", params={"created_after": moment}), 422)
+    assert refusal.errors[0].pointer == "?created_after"
+    assert "2026-11-25T12:00:00Z" in refusal.errors[0].detail
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost@evil", "", "[::2]"])
@@ -261,12 +263,12 @@ def test_a_failure_of_ours_tells_nothing_but_its_id(
 
     with running_api(app) as url, http_client(url) as api:
         answer = api.get("/broken")
-    told = problem(answer, 500)
+    refusal = problem(answer, 500)
     assert "secret" not in answer.text
     assert "Traceback" not in answer.text
     logged = capfd.readouterr().err
     assert "secret of the house" in logged
-    assert told.request_id in logged
+    assert refusal.request_id in logged
 
 
 def test_a_database_that_is_down_is_503_with_a_time_to_come_back(settings_on_sqlite: Settings) -> None:

@@ -14,7 +14,7 @@ import httpx2
 import psutil
 import psycopg
 
-from descent.local.surroundings import free_port
+from descent.local.environment import free_port
 from tests.servers import (
     KEY,
     PASSWORD,

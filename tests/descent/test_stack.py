@@ -15,9 +15,9 @@ from typing import IO, Any
 import pytest
 
 from descent import Client
+from descent.local.environment import listens
 from descent.local.redis_server import find_server
 from descent.local.state import State
-from descent.local.surroundings import listens
 
 REPOSITORY = Path(__file__).parents[2]
 API = """

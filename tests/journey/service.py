@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from descent import Client
-from descent.local.surroundings import free_port
+from descent.local.environment import free_port
 from models.answers import Run
 from tests.servers import KEY, Valkey
 

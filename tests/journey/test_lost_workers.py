@@ -70,7 +70,7 @@ def test_a_run_whose_worker_was_killed_is_trained_by_another(
     for page in pages:
         live.take(page)
     demand_whole(admin, job, undisturbed)
-    assert live.series == admin.history(run).series, "the reader was told what to forget"
+    assert live.series == admin.history(run).series, "the points of the lost attempt are gone"
     assert {run.attempt for run in admin.runs(job)} == {2}
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from descent import DescentError
+from descent.local.environment import environment, free_port, is_free, listens
 from descent.local.state import State
-from descent.local.surroundings import environment, free_port, is_free, listens
 
 
 def test_a_short_path_keeps_the_socket_in_the_folder_and_a_long_one_does_not(tmp_path: Path) -> None:
