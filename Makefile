@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # python3.11 first: the versions in constraints.txt are tried with it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-# Test files are shared out among processes, each with servers of its own: most of them wait for others.
+# Test files are shared out among processes, each with servers of its own, because most tests wait for servers.
 PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
@@ -26,17 +26,17 @@ up: $(VENV)/local ## Run the whole service on this machine
 	@$(BIN)/descent up
 
 .PHONY: test
-test: $(VENV)/dev ## Test everything, against real servers
+test: $(VENV)/dev ## Run the fast tier of the tests, against real servers
 	@echo "Testing, with a real PostgreSQL, Redis, Celery and browser: about a quarter of an hour on two cores"
 	@$(PYTEST)
 
 .PHONY: test-slow
-test-slow: $(VENV)/dev ## Test what takes longer: every combination of components, whole pages, small doses of faults and fuzzing
-	@echo "Running the slow tests: about a quarter of an hour on two cores"
+test-slow: $(VENV)/dev ## Run the slow tier: all combinations of components, all pages of the docs, short chaos and fuzz runs
+	@echo "Running the slow tests: some six minutes on two cores"
 	@$(PYTEST) -m 'slow and not chaos'
 
 .PHONY: test-all
-test-all: $(VENV)/dev ## Run all tests, those that break installations included: within an hour
+test-all: $(VENV)/dev ## Run all tests, including the chaos tests
 	@$(PYTEST) -m '' --durations=30
 
 .PHONY: chaos-small

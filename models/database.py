@@ -21,7 +21,7 @@ LOCK_SECONDS = 5.0
 """Timeout for starting a write transaction on SQLite."""
 _BEGIN_WRITE = "BEGIN IMMEDIATE"
 _LOCK_SECONDS_LEFT = "descent_lock_seconds_left"
-"""Execution option of a write transaction on SQLite: its timeout for the lock of the file."""
+"""Execution option of a write transaction on SQLite: the seconds left to wait for the lock of the file."""
 # SQLite before 3.51.3 can lose a WAL commit when a reset races with a reader; two branches carry the repair.
 _WAL_SAFE_FROM = (3, 51, 3)
 _WAL_SAFE_BRANCHES = ((3, 50, 7), (3, 44, 6))
@@ -73,7 +73,7 @@ class Database:
 
     @contextmanager
     def _writer(self) -> Iterator[Engine]:
-        """Yield the engine for a write transaction, on SQLite after those that this process began before."""
+        """Yield the engine for a write transaction, on SQLite once it is the owner's turn."""
         if not self.is_sqlite:
             yield self.engine
             return

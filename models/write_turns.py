@@ -8,7 +8,8 @@ class WriteTurns:
     """Serializes the write transactions of a process, round-robin over owners and first-in, first-out within one.
 
     SQLite has one writer at a time, and those that wait for it poll: an owner with several writers in a row can keep
-    others waiting until their timeout. Here they wait for at most one transaction of every other owner.
+    others waiting until their timeout. Here an owner's next write waits for the transaction in progress, and then for at
+    most one of every other owner.
     """
 
     def __init__(self) -> None:
@@ -36,7 +37,7 @@ class WriteTurns:
             return False
 
     def release(self) -> None:
-        """Grant the exclusive access to the next writer, if one waits."""
+        """Release the access, or pass it to the next writer."""
         with self._mutex:
             if not self._waiting:
                 self._is_held = False

@@ -1,9 +1,9 @@
-"""What a spec needs, besides the name of a component, so that this component can train."""
+"""The fields of a spec that components require in order to train."""
 
 from typing import Any
 
 LIST_FIELDS = {"regularizer": "regularizers", "analysis": "analyses"}
-"""Families of which a spec may name several, and the field that holds them."""
+"""Families that a spec gives as a list, with the field of the list."""
 
 REQUIREMENTS: dict[str, dict[str, Any]] = {
     "cnn": {"dataset": "digits"},

@@ -48,7 +48,7 @@ NEAREST = 10
 NO_TESTS = 5
 """Exit code of pytest when no test is selected."""
 CONFTEST = "tests/conftest.py"
-"""Stands for the failing test when pytest cannot load its configuration."""
+"""Reported as the failing test when pytest cannot load its configuration."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,17 @@ def round_before(session: Session, storage: Storage, run: ClaimedRun) -> Round |
 
 
 def round_after(predictions: Sequence[Mapping[str, NDArray[Any]]], task: Task, evaluation: Boosting) -> Round:
-    """Return the rows and targets of the round that follows the rounds with these predictions."""
+    """Return the next round of boosting.
+
+    Args:
+        predictions: the stored arrays of each earlier round, in order.
+        task: regression, or classification.
+        evaluation: the options of the boosting.
+
+    Returns:
+        Its rows, with what is left to fit (regression) or the probabilities of drawing them (classification).
+
+    """
     outputs = np.stack([arrays["outputs"] for arrays in predictions]).astype(np.float64)
     first = predictions[0]
     if task == "regression":

@@ -9,7 +9,7 @@ from api.http.addresses import client_address
 
 
 class FairShare:
-    """Start at most one request and send at most one chunk per client in each iteration of the event loop.
+    """Start one request of a client, or go on with one of its responses, in each iteration of the event loop.
 
     A client is an owner, or an address without a key. A request takes several iterations, so requests on hundreds of
     connections of one client would otherwise delay those of other clients several times.

@@ -1,4 +1,4 @@
-"""Static files of installed packages, served without a key."""
+"""Static files of the dashboard and of `/docs`, served without a key."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What a stack finds on its machine, and what it tells its programs of that."""
+"""The machine of a local stack (cores, ports, sockets), and the environment variables of its programs."""
 
 import os
 import socket

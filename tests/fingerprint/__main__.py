@@ -133,9 +133,9 @@ def _differences(before: Mapping[str, Digests], after: Mapping[str, Digests]) ->
     differences = {}
     for name in {**before, **after}:
         if name not in after:
-            differences[name] = "missing: only the file has it"
+            differences[name] = "missing: only in the file"
         elif name not in before:
-            differences[name] = "new: the file lacks it"
+            differences[name] = "new: not in the file"
         elif kinds := [kind for kind in after[name] if after[name][kind] != before[name].get(kind)]:
             differences[name] = ", ".join(kinds)
     return differences

@@ -45,7 +45,7 @@ def all_cases(uploads: Uploads) -> dict[str, Case]:
     cases: dict[str, Case] = {}
     for family, union in COMPONENTS.items():
         for component in choices(union):
-            if component is not Uploaded:  # it needs a file, and its options depend on what is in there
+            if component is not Uploaded:  # it needs a file, and its options depend on the contents
                 cases |= _cases_of(uploads, family, component)
     cases |= combinations(uploads)
     if missing := uncovered(cases.values()):

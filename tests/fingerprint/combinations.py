@@ -112,7 +112,7 @@ def _all_regularizers(uploads: Uploads, dataset: str, network: str) -> Fields:
 
 
 def _scaled(factor: float) -> Fields:
-    """Return the fields of a spec whose hyperparameters follow a factor."""
+    """Return the fields of a spec whose hyperparameters are scaled by a factor."""
     return {
         "optimizer": {"kind": "adamw", "learning_rate": 0.02 * factor, "betas": [0.9 * factor, 1 - 0.01 * factor]},
         "schedule": {"kind": "one_cycle", "warmup_fraction": 0.5 * factor},

@@ -1,4 +1,4 @@
-"""What the bits of a run can depend on besides the code, the spec and the seed."""
+"""Properties of the environment that can change the bits of a run."""
 
 import os
 import platform

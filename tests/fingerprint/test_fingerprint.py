@@ -70,8 +70,8 @@ def test_compare_names_each_case_that_differs_and_what_of_it(saved: Path, capsys
     assert main(["compare", str(saved)], few_cases) == 1
     rows = {tuple(cell.strip() for cell in line.split("  ", 1)) for line in capsys.readouterr().out.splitlines()}
     assert ("boosting", "weights, predictions") in rows
-    assert ("table", "new: the file lacks it") in rows
-    assert ("removed", "missing: only the file has it") in rows
+    assert ("table", "new: not in the file") in rows
+    assert ("removed", "missing: only in the file") in rows
     assert ("3 of 3 cases differ",) in rows
 
 

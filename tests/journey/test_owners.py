@@ -23,7 +23,7 @@ SHORT = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 200}}
 
 @pytest.fixture(scope="module")
 def people(service: Service, admin: Client) -> Iterator[dict[str, Client]]:
-    """A admin of each, by name."""
+    """Return a client for each owner."""
     with ExitStack() as clients:
         yield {
             name: clients.enter_context(Client(service.url, key=admin.create_key(name).key)) for name in ("ada", "bob")

@@ -33,7 +33,7 @@ def test_owners_take_turns_however_many_writers_one_of_them_has(sqlite_url: str)
     assert served == ["a", "b", "c", "a", "b", "a"]
 
 
-def test_a_writer_that_times_out_loses_its_place_and_no_other_does() -> None:
+def test_a_timeout_removes_only_the_writer_that_timed_out() -> None:
     turns = WriteTurns()
     assert turns.acquire("a", 0)
     assert not turns.acquire("b", 0.01)

@@ -213,7 +213,7 @@ def test_where_no_connection_waits_a_new_one_is_refused(settings_on_sqlite: Sett
         for _ in range(3):
             served = held.enter_context(connected(url))
             served.sendall(head.encode())
-            assert served.recv(100).startswith(b"HTTP/1.1 100"), "its body is still to come, so it is being served"
+            assert served.recv(100).startswith(b"HTTP/1.1 100"), "the server waits for the body"
         with connected(url) as client:
             problem(client, 503, "unavailable")
         with connected(url, source="127.0.0.2") as other:
