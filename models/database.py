@@ -116,6 +116,8 @@ def _sqlite_engine(url: URL, pool_size: int, lock_seconds: float) -> Engine:
         connect_args={"check_same_thread": False},
     )
 
+    busy_timeout = f"PRAGMA busy_timeout = {1_000 * lock_seconds:.0f}"
+
     @event.listens_for(engine, "connect")
     def _configure(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         # The driver must not open transactions by itself: `_begin` decides how each one starts.
@@ -125,6 +127,7 @@ def _sqlite_engine(url: URL, pool_size: int, lock_seconds: float) -> Engine:
         cursor.execute(f"PRAGMA journal_mode = {'WAL' if wal_is_safe() else 'TRUNCATE'}")
         cursor.execute(f"PRAGMA synchronous = {'NORMAL' if wal_is_safe() else 'FULL'}")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(busy_timeout)
         # Without WAL, changes that are written to the file before the commit keep all readers out until then.
         cursor.execute("PRAGMA cache_spill = OFF")
         cursor.close()
@@ -133,9 +136,14 @@ def _sqlite_engine(url: URL, pool_size: int, lock_seconds: float) -> Engine:
     def _begin(connection: Connection) -> None:
         # A write that starts as a read and upgrades later fails with BUSY at once; taking the lock first waits for it.
         seconds = connection.get_execution_options().get(_LOCK_SECONDS_LEFT)
-        connection.exec_driver_sql(
-            f"PRAGMA busy_timeout = {1_000 * (lock_seconds if seconds is None else seconds):.0f}"
-        )
-        connection.exec_driver_sql("BEGIN" if seconds is None else _BEGIN_WRITE)
+        if seconds is None:
+            connection.exec_driver_sql("BEGIN")
+            return
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {1_000 * seconds:.0f}")
+        try:
+            connection.exec_driver_sql(_BEGIN_WRITE)
+        finally:
+            # The commit waits for readers where SQLite runs without WAL, and so do later transactions.
+            connection.exec_driver_sql(busy_timeout)
 
     return engine

@@ -8,8 +8,8 @@ class WriteTurns:
     """Serializes the write transactions of a process, round-robin over owners and first-in, first-out within one.
 
     SQLite has one writer at a time, and those that wait for it poll: an owner with several writers in a row can keep
-    others waiting until their timeout. Here an owner's next write waits for the transaction in progress, and then for at
-    most one of every other owner.
+    others waiting until their timeout. Here an owner's next write waits for the transaction in progress, and then for
+    at most one of every other owner.
     """
 
     def __init__(self) -> None:
@@ -27,14 +27,15 @@ class WriteTurns:
             granted = Lock()
             granted.acquire()
             self._waiting.setdefault(owner, deque()).append(granted)
-        if granted.acquire(timeout=timeout):
-            return True
-        with self._mutex:
-            # It may have been granted since the timeout.
-            if granted.acquire(blocking=False):
+        try:
+            if granted.acquire(timeout=timeout):
                 return True
-            self._remove(owner, granted)
-            return False
+        except BaseException:
+            # A signal handler may raise in the wait, whose result is then unknown.
+            if not self._withdraw(owner, granted):
+                self.release()
+            raise
+        return not self._withdraw(owner, granted)
 
     def release(self) -> None:
         """Release the access, or pass it to the next writer."""
@@ -47,8 +48,13 @@ class WriteTurns:
             if writers:
                 self._waiting[owner] = writers
 
-    def _remove(self, owner: str | None, granted: Lock) -> None:
-        writers = self._waiting[owner]
-        writers.remove(granted)
-        if not writers:
-            del self._waiting[owner]
+    def _withdraw(self, owner: str | None, granted: Lock) -> bool:
+        """Remove a waiting writer; return False if it has been granted the access in the meantime."""
+        with self._mutex:
+            writers = self._waiting.get(owner, ())
+            if granted not in writers:
+                return False
+            self._waiting[owner].remove(granted)
+            if not self._waiting[owner]:
+                del self._waiting[owner]
+            return True

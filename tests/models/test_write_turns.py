@@ -1,4 +1,7 @@
+import signal
 import threading
+import time
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import make_url, text
@@ -42,6 +45,24 @@ def test_a_timeout_removes_only_the_writer_that_timed_out() -> None:
     assert turns.acquire("c", 0)
 
 
+def test_a_writer_that_is_interrupted_loses_its_place_and_nothing_else() -> None:
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    turns = WriteTurns()
+    assert turns.acquire("a", 0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            turns.acquire("b", 10)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert waiting(turns) == 0
+    turns.release()
+    assert turns.acquire("c", 0)
+
+
 @pytest.mark.parametrize("timeout", [0.05, 0.0])
 def test_a_write_that_cannot_begin_in_time_fails_like_one_that_sqlite_refused(sqlite_url: str, timeout: float) -> None:
     database = Database(make_url(sqlite_url), lock_seconds=timeout)
@@ -49,4 +70,28 @@ def test_a_write_that_cannot_begin_in_time_fails_like_one_that_sqlite_refused(sq
         pass
     with database.write() as session:
         session.execute(text("SELECT 1"))
+    database.dispose()
+
+
+def test_a_commit_waits_for_readers_in_full_however_long_the_turn_took(sqlite_url: str) -> None:
+    database = Database(make_url(sqlite_url), lock_seconds=1.0)
+    query, write = text("SELECT count(*) FROM sweeps"), text("UPDATE sweeps SET name = 'x'")
+
+    def read_for_a_while() -> None:
+        with database.read() as session:
+            session.execute(query)
+            is_reading.set()
+            time.sleep(0.4)
+
+    is_reading = threading.Event()
+    reader = threading.Thread(target=read_for_a_while)
+    holder = threading.Timer(0.9, database._turns.release)
+    assert database._turns.acquire("holder", 0)
+    holder.start()
+    with database.write() as session:
+        session.execute(write)
+        reader.start()
+        assert is_reading.wait(10)
+    reader.join()
+    holder.join()
     database.dispose()
