@@ -12,9 +12,10 @@ from typing import Literal
 
 from descent.client import Client
 from descent.errors import DescentError, Refused
-from descent.local.environment import cores, is_free
+from descent.local.environment import is_free
 from descent.local.redis_server import find_server
 from descent.local.state import DEFAULT_FOLDER, HOST, State, running_url
+from models.cores import cores
 
 Condition = Literal["well", "notice", "broken"]
 LEAST_FREE_BYTES = 2 * 1024**3

@@ -17,12 +17,12 @@ from descent.client import Client
 from descent.comparison import Question, TableRow
 from descent.errors import DescentError, Refused
 from descent.lab_results import ClaimResult, JobOutcome, LabResult
-from descent.local.environment import cores
 from descent.local.state import running_url
 from descent.private_service import private_service, temporary_folder
 from descent.watching import watch
 from models.answers import Job
 from models.claims import renamed
+from models.cores import cores
 from models.labs import Contender, Lab, Ranking, Tuned
 from models.metrics import METRICS
 from models.spec.job import JobSpec

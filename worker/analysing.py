@@ -125,14 +125,13 @@ class Analyst:
         self, claim: AnalysisClaim, analyses: Sequence[ClaimedAnalysis], weights: Mapping[str, Tensors]
     ) -> list[_Measured]:
         # torch is imported by processes that train, not by whoever reads this module.
-        import torch
-
         from worker.training.analyses import NotAnalysable, analyse, measure_sealed
         from worker.training.cost import streams
         from worker.training.randomness import Member
+        from worker.training.threads import use_threads
 
         spec = claim.spec
-        torch.set_num_threads(self._threads_for(spec))
+        use_threads(self._threads_for(spec))
         runs = [ClaimedRun(one.run_id, one.seed, one.attempt, spec, claim.job_id, one.member) for one in analyses]
         with self._database.read() as session:
             rounds = [round_before(session, self._storage, run) for run in runs]

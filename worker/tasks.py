@@ -1,7 +1,6 @@
 """The one Celery task: claim a cohort, train it, record the endings; again, until nothing waits."""
 
 import mmap
-import os
 import platform
 import shutil
 import signal
@@ -28,6 +27,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models import checkpoints, lifecycle
+from models.cores import cores
 from models.database import Database
 from models.lifecycle import Claim
 from models.logs import configure_logging
@@ -72,7 +72,7 @@ class TrainingProcess:
         self.device = config.worker_device
         if self.device == "auto":
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._cores = max(1, (os.cpu_count() or 1) // _processes)
+        self._cores = max(1, cores() // _processes)
         torch.set_num_threads(config.worker_threads or 1)
         self.database = Database(config.database(), pool_size=4)
         self.redis = connect(config.metrics())
@@ -128,8 +128,6 @@ class TrainingProcess:
 
     def _train_one_cohort(self) -> bool:
         """Claim and train the head of the queue with its companions. False where nothing waits."""
-        import torch
-
         from worker.rounds import round_before
         from worker.stored_data import bring, describe
         from worker.training.boundary import Saving
@@ -137,6 +135,7 @@ class TrainingProcess:
         from worker.training.loop import train
         from worker.training.provenance import provenance
         from worker.training.randomness import Member
+        from worker.training.threads import use_threads
 
         with self.database.write() as session:
             claim = lifecycle.claim(
@@ -149,7 +148,7 @@ class TrainingProcess:
             )
             self.presence.mark(session, busy=claim is not None)
             if claim is not None:
-                torch.set_num_threads(self._threads_for(claim.runs[0].spec))
+                use_threads(self._threads_for(claim.runs[0].spec))
                 found = provenance(self.device, len(claim.runs))
                 session.execute(update(Cohort).where(Cohort.id == claim.cohort_id).values(provenance=found))
         if claim is None:

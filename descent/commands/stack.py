@@ -8,9 +8,9 @@ import typer
 from descent.console import Json, err, out, print_json
 from descent.demo import run_demo
 from descent.errors import DescentError
-from descent.local.environment import cores
 from descent.local.state import DEFAULT_FOLDER
 from models import labs
+from models.cores import cores
 
 CORES_PER_PROCESS = 2
 DEMO = "optimizers"

@@ -15,11 +15,6 @@ METRICS = "DESCENT_METRICS_URL"
 _SQLITE = "sqlite:///"
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def environment(state: State, password: str, given: Mapping[str, str]) -> dict[str, str]:
     """Return the settings by which the programs find each other and share the machine.
 

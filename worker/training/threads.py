@@ -20,6 +20,17 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def use_threads(count: int) -> None:
+    """Compute on so many threads from now on, and start them.
+
+    Threads inherit how the one that starts them treats subnormal numbers, so whatever is computed first must not start
+    them: a network trained later would have other bits.
+    """
+    torch.set_num_threads(count)
+    with flushing_subnormals():
+        pass
+
+
 @contextmanager
 def flushing_subnormals() -> Iterator[None]:
     """Take subnormal numbers for zeros, if every thread does: a run may move from one to another.

@@ -93,9 +93,11 @@ def test_a_cohort_keeps_as_many_matrices_as_were_planned(changes: dict[str, Any]
     planned = spec([37], **changes)
     shape = (3, networks.build(planned).columns)
     gc.freeze()  # Hides the objects of earlier tests from `get_objects`.
-    with torch.inference_mode():
-        cohort = Cohort([planned] * 3, [Member(seed) for seed in range(3)], torch.device("cpu"), 1)
-        kept = [t for t in gc.get_objects() if type(t) is torch.Tensor and t.shape == shape]
-    gc.unfreeze()
+    try:
+        with torch.inference_mode():
+            cohort = Cohort([planned] * 3, [Member(seed) for seed in range(3)], torch.device("cpu"), 1)
+            kept = [t for t in gc.get_objects() if type(t) is torch.Tensor and t.shape == shape]
+    finally:
+        gc.unfreeze()
     assert len({t.data_ptr() for t in kept}) == matrices(planned)
     assert cohort.theta.shape == shape
