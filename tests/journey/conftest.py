@@ -1,6 +1,5 @@
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,50 +10,65 @@ from tests.servers import KEY, copy_of_postgresql_database, drop_postgresql_data
 
 
 @contextmanager
-def _service_on(kind: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[Service]:
-    """Run a service with servers of its own on one kind of database, without a worker."""
-    with running_valkey(folder) as valkey:
-        if kind == "sqlite":
-            template: Path = request.getfixturevalue("sqlite_template")
-            (folder / "descent.sqlite3").write_bytes(template.read_bytes())
-            with running_service(folder, f"sqlite:///{folder / 'descent.sqlite3'}", valkey) as running:
-                yield running
-        else:
-            server: str = request.getfixturevalue("postgresql")
-            url = copy_of_postgresql_database(server, request.getfixturevalue("postgresql_template"))
-            with running_service(folder, url, valkey) as running:
-                yield running
-            drop_postgresql_database(server, url)
+def _on_sqlite(template: Path, folder: Path) -> Iterator[Service]:
+    """Run a service on a SQLite database and a Redis of its own, without a worker."""
+    path = folder / "descent.sqlite3"
+    path.write_bytes(template.read_bytes())
+    with running_valkey(folder) as valkey, running_service(folder, f"sqlite:///{path}", valkey) as running:
+        yield running
+
+
+@contextmanager
+def _on_postgresql(server: str, template: str, folder: Path) -> Iterator[Service]:
+    """Run a service on a PostgreSQL database and a Redis of its own, without a worker."""
+    url = copy_of_postgresql_database(server, template)
+    with running_valkey(folder) as valkey, running_service(folder, url, valkey) as running:
+        yield running
+    drop_postgresql_database(server, url)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service for the tests of one file, which may stop and kill its programs; it has no worker yet."""
-    with _service_on(request.param, request, tmp_path_factory.mktemp("service")) as running:
+    folder: Path = tmp_path_factory.mktemp("service")
+    if request.param == "sqlite":
+        running = _on_sqlite(request.getfixturevalue("sqlite_template"), folder)
+    else:
+        server = request.getfixturevalue("postgresql")
+        running = _on_postgresql(server, request.getfixturevalue("postgresql_template"), folder)
+    with running as started:
+        yield started
+
+
+@contextmanager
+def _with_programs(service: AbstractContextManager[Service]) -> Iterator[Service]:
+    """Run a service with a worker and a predictor."""
+    with service as running:
+        running.start_predictor()
+        running.start_worker()
         yield running
 
 
 @pytest.fixture(scope="session")
-def lasting_services(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[str], Service]]:
-    """Services with a worker and a predictor, one per kind of database; started at first use, for the whole session."""
-    with ExitStack() as stack:
+def lasting_sqlite_service(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with _with_programs(_on_sqlite(sqlite_template, tmp_path_factory.mktemp("service"))) as running:
+        yield running
 
-        @cache
-        def start(kind: str) -> Service:
-            running = stack.enter_context(_service_on(kind, request, tmp_path_factory.mktemp("service")))
-            running.start_predictor()
-            running.start_worker()
-            return running
 
-        yield start
+@pytest.fixture(scope="session")
+def lasting_postgresql_service(
+    postgresql: str, postgresql_template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("service")
+    with _with_programs(_on_postgresql(postgresql, postgresql_template, folder)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def lasting_service(request: pytest.FixtureRequest, lasting_services: Callable[[str], Service]) -> Service:
+def lasting_service(request: pytest.FixtureRequest) -> Service:
     """A service that several files use: no test may stop its programs."""
-    return lasting_services(request.param)
+    service: Service = request.getfixturevalue(f"lasting_{request.param}_service")
+    return service
 
 
 @pytest.fixture(scope="module")
