@@ -24,7 +24,7 @@ class FairShare:
             await self._app(scope, receive, send)
             return
         principal = scope["state"]["principal"]
-        client = client_address(scope["client"][0]) if principal.is_anonymous else principal.owner
+        client = _address(scope) if principal.is_anonymous else principal.owner
         lock = self._locks.setdefault(client, asyncio.Lock())
 
         async def send_fairly(message: Message) -> None:
@@ -34,6 +34,11 @@ class FairShare:
 
         await _next_iteration(lock)
         await self._app(scope, receive, send_fairly)
+
+
+def _address(scope: Scope) -> str:
+    """Return the address of a client, or "" if the server does not know it, as on a Unix socket."""
+    return client_address(scope["client"][0]) if scope["client"] else ""
 
 
 async def _next_iteration(lock: asyncio.Lock) -> None:

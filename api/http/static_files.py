@@ -36,7 +36,7 @@ class _ChunkedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        for start in range(0, len(self.body), CHUNK_BYTES):
+        for start in range(0, max(1, len(self.body)), CHUNK_BYTES):
             end = start + CHUNK_BYTES
             chunk = self.body[start:end]
             await send({"type": "http.response.body", "body": chunk, "more_body": end < len(self.body)})

@@ -13,8 +13,9 @@ ADA, BOB = (Principal(owner, access.Scope.READ, "key") for owner in ("ada", "bob
 CHUNKS = 5
 
 
-def request(principal: Principal, host: str = "192.0.2.1") -> Scope:
-    return {"type": "http", "client": (host, 1), "state": {"principal": principal}}
+def request(principal: Principal, host: str | None = "192.0.2.1") -> Scope:
+    client = None if host is None else (host, 1)
+    return {"type": "http", "client": client, "state": {"principal": principal}}
 
 
 async def receive() -> Message:
@@ -37,8 +38,9 @@ async def respond(share: FairShare, scope: Scope, chunks: list[Scope]) -> None:
         (request(ADA), request(BOB)),
         (request(ANONYMOUS), request(BOB)),
         (request(ANONYMOUS), request(ANONYMOUS, "192.0.2.2")),
+        (request(ANONYMOUS, None), request(BOB)),
     ],
-    ids=["owners", "an address and an owner", "addresses"],
+    ids=["owners", "an address and an owner", "addresses", "an unknown address and an owner"],
 )
 def test_many_requests_of_one_client_do_not_delay_one_of_another(many: Scope, single: Scope) -> None:
     started: list[Scope] = []

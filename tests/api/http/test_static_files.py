@@ -1,13 +1,16 @@
 """Static files of the dashboard and of the page of the documentation."""
 
+import asyncio
 from importlib.resources import files
 from pathlib import Path
 
 import anyio.to_thread
 import httpx2
 import pytest
+from starlette.types import Message
 
 import api.dashboard
+from api.http.static_files import StaticFile
 from tests.servers import http_client
 
 DASHBOARD = Path(api.dashboard.__file__).parent
@@ -54,3 +57,18 @@ def test_static_files_need_no_thread(lasting_api: httpx2.Client, monkeypatch: py
 def test_other_files_are_not_served(lasting_api: httpx2.Client, path: str) -> None:
     with http_client(str(lasting_api.base_url), key=None) as client:
         assert client.get(path).status_code == 404
+
+
+def test_an_empty_file_is_sent_to_its_end(tmp_path: Path) -> None:
+    path, sent = tmp_path / "empty.css", list[Message]()
+    path.touch()
+
+    async def receive() -> Message:
+        raise AssertionError("the request has no body")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(StaticFile(path, {}).response(None)({"type": "http"}, receive, send))
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert not sent[-1]["more_body"]
