@@ -27,7 +27,7 @@ up: $(VENV)/local ## Run the whole service on this machine
 
 .PHONY: test
 test: $(VENV)/dev ## Run the fast tier of the tests, against real servers
-	@echo "Testing, with a real PostgreSQL, Redis, Celery and browser: about a quarter of an hour on two cores"
+	@echo "Testing, with a real PostgreSQL, Redis, Celery and, where there is one, browser: about a quarter of an hour on two cores"
 	@$(PYTEST)
 
 .PHONY: test-slow

@@ -120,8 +120,8 @@ class Settings(BaseSettings):
 
     worker_device: str = "auto"
     """Device of a worker process: `cpu`, `cuda`, `mps`, or `auto` for CUDA where there is one, else the CPU."""
-    worker_threads: int = Field(0, ge=0)
-    """Threads of one training process; 0 for one thread, and its share of the cores for networks that train alone."""
+    worker_threads: int = Field(0, ge=0, le=256)
+    """Threads of one training process; 0 for one thread, and for large networks its share of the cores."""
     worker_memory_bytes: int = Field(2 * 1024**3, gt=0)
     """Memory that one cohort may take on a CPU."""
     device_memory_share: float = Field(0.8, gt=0, le=1)

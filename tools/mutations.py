@@ -177,7 +177,7 @@ def _one_line(data: bytes) -> str:
 
 
 def draw(sources: Mapping[str, str], count: int, seed: int) -> list[Mutant]:
-    """Draw mutants that compile, uniformly over every possible change of the sources."""
+    """Draw mutants that compile to something else, uniformly over every possible change of the sources."""
     places = [(path, edit) for path in sorted(sources) for edit in edits(sources[path])]
     random.Random(seed).shuffle(places)  # noqa: S311
     mutants: list[Mutant] = []
@@ -185,14 +185,15 @@ def draw(sources: Mapping[str, str], count: int, seed: int) -> list[Mutant]:
         if len(mutants) == count:
             break
         mutant = mutate(path, sources[path], edit)
-        if _compiles(mutant):
+        if _differs(mutant, sources[path]):
             mutants.append(mutant)
     return mutants
 
 
-def _compiles(mutant: Mutant) -> bool:
+def _differs(mutant: Mutant, source: str) -> bool:
+    """Return whether a mutant compiles, and has another syntax tree: an operator may be found in a comment."""
     try:
         compile(mutant.source, mutant.path, "exec", dont_inherit=True)
     except SyntaxError:
         return False
-    return True
+    return ast.dump(ast.parse(mutant.source)) != ast.dump(ast.parse(source))

@@ -32,7 +32,7 @@ from worker.training import programs
 from worker.training.threads import threads
 
 INVALID = 2
-"""Exit code if the file cannot be read, or if a component has no case."""
+"""Exit code if the file cannot be read or written, or if a component has no case."""
 
 CasesOf = Callable[[Uploads], Mapping[str, Case]]
 
@@ -64,6 +64,12 @@ def main(arguments: Sequence[str] | None = None, cases_of: CasesOf = all_cases) 
 
 def save(file: Path, cases: Mapping[str, Case], uploads: Uploads, console: Console) -> int:
     """Write the digests of these cases to a file."""
+    try:
+        # Before the training: it takes minutes.
+        file.touch()
+    except OSError as error:
+        console.print(f"{file} cannot be written: {error}", markup=False)
+        return INVALID
     digests = _train(_available(cases, console), uploads)
     file.write_text(json.dumps({"environment": environment(), "cases": digests}, indent=1))
     console.print(f"Wrote the digests of {len(digests)} cases to {file}", markup=False)
@@ -136,8 +142,9 @@ def _differences(before: Mapping[str, Digests], after: Mapping[str, Digests]) ->
             differences[name] = "missing: only in the file"
         elif name not in before:
             differences[name] = "new: not in the file"
-        elif kinds := [kind for kind in after[name] if after[name][kind] != before[name].get(kind)]:
-            differences[name] = ", ".join(kinds)
+        elif before[name] != after[name]:
+            kinds = {**after[name], **before[name]}
+            differences[name] = ", ".join(kind for kind in kinds if before[name].get(kind) != after[name].get(kind))
     return differences
 
 

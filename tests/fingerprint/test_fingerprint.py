@@ -64,12 +64,12 @@ def test_an_untouched_file_compares_as_equal(saved: Path, capsys: pytest.Capture
 
 def test_compare_names_each_case_that_differs_and_what_of_it(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(saved.read_text())
-    content["cases"]["boosting"] |= {"weights": "0", "predictions": "0"}
+    content["cases"]["boosting"] |= {"weights": "0", "predictions": "0", "analyses": "0"}
     content["cases"]["removed"] = content["cases"].pop("table")
     saved.write_text(json.dumps(content))
     assert main(["compare", str(saved)], few_cases) == 1
     rows = {tuple(cell.strip() for cell in line.split("  ", 1)) for line in capsys.readouterr().out.splitlines()}
-    assert ("boosting", "weights, predictions") in rows
+    assert ("boosting", "weights, predictions, analyses") in rows
     assert ("table", "new: not in the file") in rows
     assert ("removed", "missing: only in the file") in rows
     assert ("3 of 3 cases differ",) in rows
@@ -86,6 +86,11 @@ def test_compare_warns_of_another_torch_version(saved: Path, capsys: pytest.Capt
 def test_compare_without_a_file_says_how_to_write_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(tmp_path / "absent")], few_cases) == 2
     assert "`save`" in capsys.readouterr().out
+
+
+def test_save_refuses_a_file_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["save", str(tmp_path / "absent" / "file")], few_cases) == 2
+    assert "cannot be written" in capsys.readouterr().out
 
 
 def test_compiled_cases_are_skipped_without_a_compiler(

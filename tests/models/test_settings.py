@@ -42,6 +42,7 @@ def test_every_setting_is_an_environment_variable(environment: pytest.MonkeyPatc
         ("STREAM_SECONDS", "0"),
         ("WORKER_THREADS", "-1"),
         ("WORKER_THREADS", "1.5"),
+        ("WORKER_THREADS", "257"),
         ("WORKER_MEMORY_BYTES", "0"),
         ("LOG_FORMAT", "xml"),
     ],
