@@ -150,7 +150,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
     for routes in ROUTERS:
-        app.include_router(routes.router)
+        app.router.routes.extend(routes.router.routes)
     add_documentation(app)
     add_dashboard(app)
     check_declarations(app)

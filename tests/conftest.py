@@ -16,9 +16,8 @@ from models.queue import app as celery
 from models.settings import Settings
 from tests.servers import (
     KEY,
+    PostgresqlDatabases,
     Valkey,
-    copy_of_postgresql_database,
-    drop_postgresql_database,
     http_client,
     migrate,
     postgresql_url,
@@ -71,6 +70,10 @@ def redis_url(valkey: Valkey) -> str:
 def postgresql() -> Iterator[str]:
     """One PostgreSQL for the whole session: the URL of its first database, in psycopg's words."""
     with running_postgresql() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            # Its data has to survive that the server is killed, but not that the machine loses power.
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
         yield url
 
 
@@ -83,12 +86,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql_template(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a migrated, empty PostgreSQL database to copy."""
+def postgresql_databases(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> PostgresqlDatabases:
+    """Fresh, migrated PostgreSQL databases."""
     with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute("CREATE DATABASE template_descent")
     migrate(postgresql_url(postgresql, "template_descent"), tmp_path_factory.mktemp("migration"))
-    return "template_descent"
+    return PostgresqlDatabases(postgresql, "template_descent")
 
 
 @pytest.fixture
@@ -100,11 +103,10 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_database_url(postgresql: str, postgresql_template: str) -> Iterator[str]:
+def postgresql_database_url(postgresql_databases: PostgresqlDatabases) -> Iterator[str]:
     """A fresh, migrated PostgreSQL database."""
-    url = copy_of_postgresql_database(postgresql, postgresql_template)
-    yield url
-    drop_postgresql_database(postgresql, url)
+    with postgresql_databases.database() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,7 +1,7 @@
 """Installations to break, and what their jobs must come to."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from descent import Client
 from tests.chaos.load import Members, references_for
 from tests.chaos.stack import Stack, running_on, running_stack
-from tests.servers import copy_of_postgresql_database, drop_postgresql_database
+from tests.servers import PostgresqlDatabases
 
 StartStack = Callable[..., Stack]
 
@@ -46,7 +46,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def stack(request: pytest.FixtureRequest, kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One installation with one worker, which tests break and leave mended."""
     folder: Path = tmp_path_factory.mktemp("stack")
-    with _Database(request, kind, folder) as url, running_on(url, folder, 1) as running:
+    with _fresh_database(request, kind, folder) as url, running_on(url, folder, 1) as running:
         yield running
 
 
@@ -54,7 +54,7 @@ def stack(request: pytest.FixtureRequest, kind: str, tmp_path_factory: pytest.Te
 def fresh_stack(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[StartStack]:
     """An installation for one test: how many workers, and its settings."""
     with ExitStack() as running:
-        url = running.enter_context(_Database(request, kind, tmp_path))
+        url = running.enter_context(_fresh_database(request, kind, tmp_path))
 
         def start(workers: int = 1, settings: Mapping[str, str] | None = None) -> Stack:
             return running.enter_context(running_on(url, tmp_path, workers, settings))
@@ -62,24 +62,17 @@ def fresh_stack(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> It
         yield start
 
 
-class _Database:
+@contextmanager
+def _fresh_database(request: pytest.FixtureRequest, kind: str, folder: Path) -> Iterator[str]:
     """A fresh database of a kind, on the servers of the whole session."""
-
-    def __init__(self, request: pytest.FixtureRequest, kind: str, folder: Path) -> None:
-        self._request, self._kind, self._folder = request, kind, folder
-
-    def __enter__(self) -> str:
-        if self._kind == "sqlite":
-            template: Path = self._request.getfixturevalue("sqlite_template")
-            (self._folder / "descent.sqlite3").write_bytes(template.read_bytes())
-            return f"sqlite:///{self._folder / 'descent.sqlite3'}"
-        self._server: str = self._request.getfixturevalue("postgresql")
-        self._url = copy_of_postgresql_database(self._server, self._request.getfixturevalue("postgresql_template"))
-        return self._url
-
-    def __exit__(self, *_: object) -> None:
-        if self._kind == "postgresql":
-            drop_postgresql_database(self._server, self._url)
+    if kind == "sqlite":
+        template: Path = request.getfixturevalue("sqlite_template")
+        (folder / "descent.sqlite3").write_bytes(template.read_bytes())
+        yield f"sqlite:///{folder / 'descent.sqlite3'}"
+    else:
+        databases: PostgresqlDatabases = request.getfixturevalue("postgresql_databases")
+        with databases.database() as url:
+            yield url
 
 
 @pytest.fixture(scope="session")

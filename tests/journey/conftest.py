@@ -6,7 +6,7 @@ import pytest
 
 from descent import Client
 from tests.journey.service import Service, running_service
-from tests.servers import KEY, copy_of_postgresql_database, drop_postgresql_database, running_valkey
+from tests.servers import KEY, PostgresqlDatabases, running_valkey
 
 
 @contextmanager
@@ -19,12 +19,14 @@ def _on_sqlite(template: Path, folder: Path) -> Iterator[Service]:
 
 
 @contextmanager
-def _on_postgresql(server: str, template: str, folder: Path) -> Iterator[Service]:
+def _on_postgresql(databases: PostgresqlDatabases, folder: Path) -> Iterator[Service]:
     """Run a service on a PostgreSQL database and a Redis of its own, without a worker."""
-    url = copy_of_postgresql_database(server, template)
-    with running_valkey(folder) as valkey, running_service(folder, url, valkey) as running:
+    with (
+        databases.database() as url,
+        running_valkey(folder) as valkey,
+        running_service(folder, url, valkey) as running,
+    ):
         yield running
-    drop_postgresql_database(server, url)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -34,8 +36,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "sqlite":
         running = _on_sqlite(request.getfixturevalue("sqlite_template"), folder)
     else:
-        server = request.getfixturevalue("postgresql")
-        running = _on_postgresql(server, request.getfixturevalue("postgresql_template"), folder)
+        running = _on_postgresql(request.getfixturevalue("postgresql_databases"), folder)
     with running as started:
         yield started
 
@@ -57,10 +58,10 @@ def lasting_sqlite_service(sqlite_template: Path, tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="session")
 def lasting_postgresql_service(
-    postgresql: str, postgresql_template: str, tmp_path_factory: pytest.TempPathFactory
+    postgresql_databases: PostgresqlDatabases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
-    with _with_programs(_on_postgresql(postgresql, postgresql_template, folder)) as running:
+    with _with_programs(_on_postgresql(postgresql_databases, folder)) as running:
         yield running
 
 

@@ -45,6 +45,7 @@ def test_fifty_jobs_share_few_cohorts_and_keep_the_bits_that_they_have_alone(ser
         assert weights(admin, alone) == weights(admin, jobs[place])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_a_compiled_job_says_so_and_cancels_at_once_while_it_is_compiled(service: Service, admin: Client) -> None:
     service.start_worker()

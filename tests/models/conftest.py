@@ -6,7 +6,7 @@ from sqlalchemy import make_url
 
 from models.database import Database
 from models.tables import Table
-from tests.servers import copy_of_postgresql_database, drop_postgresql_database
+from tests.servers import PostgresqlDatabases
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -20,12 +20,11 @@ def lasting_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.Te
         yield database
         database.dispose()
     else:
-        server: str = request.getfixturevalue("postgresql")
-        url = copy_of_postgresql_database(server, request.getfixturevalue("postgresql_template"))
-        database = Database(make_url(url))
-        yield database
-        database.dispose()
-        drop_postgresql_database(server, url)
+        databases: PostgresqlDatabases = request.getfixturevalue("postgresql_databases")
+        with databases.database() as url:
+            database = Database(make_url(url))
+            yield database
+            database.dispose()
 
 
 @pytest.fixture

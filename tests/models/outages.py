@@ -60,16 +60,20 @@ def no_room_in(database: Database, table: str) -> Iterator[None]:
     """While the block lasts, the database refuses every new row of a table, and the transaction around it."""
     if database.is_sqlite:
         _execute(database, f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no room'); END")
-        yield
-        _execute(database, "DROP TRIGGER refuse")
+        try:
+            yield
+        finally:
+            _execute(database, "DROP TRIGGER refuse")
     else:
         _execute(
             database,
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no room'; END $$",
             f"CREATE TRIGGER refuse BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
         )
-        yield
-        _execute(database, "DROP FUNCTION refuse CASCADE")
+        try:
+            yield
+        finally:
+            _execute(database, "DROP FUNCTION refuse CASCADE")
 
 
 def _execute(database: Database, *statements: str) -> None:

@@ -94,6 +94,7 @@ def without_collections() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reading", READS)
 def test_reading_takes_time_in_proportion_to_the_columns(reading: Read) -> None:
     seconds = []
