@@ -35,7 +35,7 @@ def start_stack(tmp_path: Path) -> Iterator[StartStack]:
         yield start
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
     """Of database."""
     kind: str = request.param

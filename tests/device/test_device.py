@@ -18,6 +18,9 @@ from worker.training.loop import train
 from worker.training.randomness import Member
 
 DEVICE = os.environ.get("DESCENT_CHECK_DEVICE", "cpu")
+# The CPU is compared with plain torch, and more closely, by the tests of the engine.
+pytestmark = pytest.mark.slow if DEVICE == "cpu" else ()
+
 LOSS: dict[str, Any] = {"rtol": 2e-3, "atol": 1e-5}
 WEIGHTS: dict[str, Any] = {"rtol": 1e-2, "atol": 1e-3}
 

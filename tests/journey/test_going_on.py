@@ -60,6 +60,7 @@ def test_a_job_that_was_paused_goes_on_with_another_worker_as_if_it_had_not_been
     demand_the_same(admin, job, undisturbed)
 
 
+@pytest.mark.slow
 def test_a_job_that_was_extended_is_the_longer_job_that_was_not_submitted(
     service: Service, admin: Client, undisturbed: Job
 ) -> None:

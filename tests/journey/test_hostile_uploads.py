@@ -151,6 +151,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_hostile_file_is_refused_with_its_reason_and_leaves_nothing(service: Service, what: str) -> None:
     make, reason = HOSTILE[what]

@@ -111,6 +111,7 @@ def plain(series: Series) -> dict[int, float]:
     return {step: math.nan if value is None else value for step, value in zip(series.step, series.value, strict=True)}
 
 
+@pytest.mark.slow
 def test_mlflow_reads_back_every_point_that_the_service_tells(
     folder: Path, ended: dict[str, Job], client: Client
 ) -> None:
@@ -133,6 +134,7 @@ def test_mlflow_reads_back_every_point_that_the_service_tells(
         assert there.data.tags["descent.spec_hash"] == ended[name].spec_hash
 
 
+@pytest.mark.slow
 def test_mlflow_has_the_weights_to_the_byte_and_knows_how_each_run_ended(
     folder: Path, ended: dict[str, Job], client: Client, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_run_to_be_cancelled_when_its_worker_dies_is_cancelled(service: Servic
     eventually(lambda: admin.job(job).status is RunStatus.CANCELLED, "the lease ends")
 
 
+@pytest.mark.slow
 def test_an_accepted_job_outlives_the_api_that_accepted_it(
     service: Service, admin: Client, job: Job, undisturbed: list[bytes]
 ) -> None:

@@ -44,6 +44,7 @@ def service(bucket: str, sqlite_template: Path, tmp_path_factory: pytest.TempPat
         yield running
 
 
+@pytest.mark.slow
 def test_a_data_set_goes_through_an_object_store(service: Service, bucket: str) -> None:
     store = boto3.client(
         "s3", endpoint_url=bucket, aws_access_key_id="only", aws_secret_access_key="for-tests", region_name="us-east-1"

@@ -17,6 +17,10 @@ from models.status import RunStatus
 from tests.journey.service import Service, eventually, train_on
 from tests.servers import KEY, http_client
 
+pytestmark = pytest.mark.parametrize(
+    "service", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True, scope="module"
+)
+
 LONG = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 2_000_000}, "execution": "eager"}
 SHORT = {"dataset": "sine", "optimizer": "adam", "budget": {"steps": 200}}
 

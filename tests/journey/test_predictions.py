@@ -84,6 +84,7 @@ def test_an_owner_who_floods_the_predictor_does_not_keep_others_from_their_answe
     assert statuses == {200, 429}
 
 
+@pytest.mark.slow
 def test_a_large_table_on_a_large_network_is_predicted_in_parts(
     service: Service, keys: dict[str, str], runs: dict[str, str]
 ) -> None:

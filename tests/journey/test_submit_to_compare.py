@@ -3,7 +3,6 @@
 from typing import Any
 
 import psutil
-import pytest
 import torch
 from safetensors.torch import load
 from sklearn.datasets import load_digits
@@ -13,8 +12,6 @@ from descent.history import History
 from models.answers import Run
 from models.status import RunStatus, StatusReason
 from tests.journey.service import Service, train_on
-
-pytestmark = pytest.mark.parametrize("lasting_service", ["sqlite", "postgresql"], indirect=True, scope="module")
 
 SINE: dict[str, Any] = {
     "experiment": "optimizers",
