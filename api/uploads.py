@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from api.auth.audit import record
 from api.dependencies import Service
 from api.errors import DISK_FULL, NAME_TAKEN, UNREADABLE, Refusal
-from api.parsing import Limits, Options, Parsed, Refused, parse_in_child
+from api.parsing import Limits, Options, Parsed, Refused
+from api.parsing.child import parse_in_child
 from api.quotas.limits import check_storage_quota, over_quota
 from models import shares
 from models.answers import ProblemError

@@ -136,7 +136,8 @@ def streaming(name: str, data: StoredData, work: Mapping[str, Any], steps: int, 
 _PARSE = """
 import json, resource, sys, time
 from pathlib import Path
-from api.parsing import Limits, Options, parse_in_child
+from api.parsing import Limits, Options
+    from api.parsing.child import parse_in_child
 file, folder = map(Path, sys.argv[1:])
 folder.mkdir()
 started = time.perf_counter()

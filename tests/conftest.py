@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from api.app import create_app
+from models.cores import cores
 from models.database import Database
 from models.queue import app as celery
 from models.settings import Settings
@@ -35,8 +36,15 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
 
+MOST_PROCESSES = 4
+"""Each has servers of its own."""
 START_FIRST = ("journey", "docs", "browser", "chaos")
 """Folders whose files take longest: at the end, one of them would keep a single process busy."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many processes share the tests: more than there are cores, because most tests wait."""
+    return min(MOST_PROCESSES, cores() + 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from api.parsing.child import DISK_FULL, RESULT
-from api.parsing.contract import Limits, Options, Refused
+from api.parsing.contract import DISK_FULL, RESULT, Limits, Options, Refused
 from api.parsing.parse import parse
 
 _THREADS = 2

@@ -14,15 +14,11 @@ from typing import BinaryIO
 
 import structlog
 
-from api.parsing.contract import Limits, Options, Parsed, Refused
+from api.parsing.contract import DISK_FULL, RESULT, Limits, Options, Parsed, Refused
 from api.parsing.parse import SCRATCH, remove_results, too_much_memory
 from models.stored import Description, Preview
 
 log = structlog.get_logger()
-
-RESULT = "result.json"
-DISK_FULL = 75
-"""Exit code of a child that could not write: it could not write a result either."""
 
 _TOLD_BYTES = 4096
 """Of what a child complained, that go into the log."""

@@ -5,6 +5,11 @@ from typing import Literal
 
 from models.stored import Description, Preview
 
+RESULT = "result.json"
+"""The file that a child process writes."""
+DISK_FULL = 75
+"""Exit code of a child process that could not write: it could not write a result either."""
+
 Format = Literal["auto", "csv", "tsv", "parquet", "npy", "npz", "images", "idx", "cifar"]
 
 

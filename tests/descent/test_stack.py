@@ -181,6 +181,7 @@ def test_a_stack_starts_answers_keeps_others_out_and_leaves_nothing_behind(stack
     assert state.log.exists()
 
 
+@pytest.mark.slow
 def test_a_stack_that_is_killed_takes_its_programs_along_and_can_be_started_again(
     stack: "subprocess.Popen[str]",
 ) -> None:
@@ -230,6 +231,7 @@ def test_files_of_a_stack_are_private_and_only_the_key_file_contains_the_key(
     assert [path for path in files if key.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_the_link_with_the_key(house: Path) -> None:
     state = State.at(Path(".descent"))
     terminal, output = pty.openpty()

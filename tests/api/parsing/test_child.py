@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 import pytest
 
-from api.parsing import Limits, Options, Refused, __main__, child, parse_in_child
+from api.parsing import Limits, Options, Refused, __main__, child
+from api.parsing.child import parse_in_child
+from api.parsing.contract import DISK_FULL
 from models.logs import configure_logging
 from tests.api.parsing.files import gray, npy_of, refused, rows, take, zip_of
 
@@ -131,8 +133,8 @@ def test_a_full_disk_is_not_the_file_s_fault(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(__main__, "parse", full)
     monkeypatch.setattr(__main__, "_limit", lambda _: None)
     monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(told)))
-    assert __main__.main() == child.DISK_FULL
-    monkeypatch.setattr(child, "_run", lambda *_: child.DISK_FULL)
+    assert __main__.main() == DISK_FULL
+    monkeypatch.setattr(child, "_run", lambda *_: DISK_FULL)
     with pytest.raises(OSError, match="space left") as caught:
         take(tmp_path, "a\n1\n", parser=parse_in_child)
     assert caught.value.errno == errno.ENOSPC

@@ -263,8 +263,20 @@ def slope_of(target: Callable[[Tensor], Tensor], theta: Tensor) -> Tensor:
     return torch.autograd.grad(target(free), free)[0]
 
 
-@pytest.mark.parametrize("target", [sphere, ellipse, rosenbrock], ids=lambda target: target.__name__)
-@EACH
+PATHS = [
+    pytest.param(
+        component,
+        target,
+        id=f"{target.__name__}-{component.model_fields['kind'].default}",
+        marks=() if (row + column) % 3 == 0 else pytest.mark.slow,
+    )
+    for row, component in enumerate(ELEMENTWISE)
+    for column, target in enumerate((sphere, ellipse, rosenbrock))
+]
+"""In the fast tier, each rule descends one function."""
+
+
+@pytest.mark.parametrize(("component", "target"), PATHS)
 def test_a_rule_descends_a_known_function_on_the_path_of_torch(component: Any, target: Any) -> None:
     kind = component().kind
     bent = target is rosenbrock

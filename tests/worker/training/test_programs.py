@@ -38,9 +38,8 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @compiler
-@pytest.mark.parametrize(
-    "spec", [pytest.param(COMPILED, id="values"), pytest.param(CLASSES, id="classes", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("spec", [pytest.param(COMPILED, id="values"), pytest.param(CLASSES, id="classes")])
 def test_compiled_training_equals_eager_training_to_round_off(train_runs: Any, spec: dict[str, Any]) -> None:
     compiled, eager = train_runs(spec, [3, 5]), train_runs(spec | {"execution": "eager"}, [3, 5])
     assert compiled.modes == [Mode(compiled=True)]
@@ -54,6 +53,7 @@ def test_compiled_training_equals_eager_training_to_round_off(train_runs: Any, s
 
 
 @compiler
+@pytest.mark.slow
 def test_compiled_runs_do_not_see_their_company(train_runs: Any) -> None:
     alone = {seed: train_runs(COMPILED, [seed]).bits(0) for seed in (0, 7, 20)}
     among = train_runs(COMPILED, range(21))
@@ -61,6 +61,7 @@ def test_compiled_runs_do_not_see_their_company(train_runs: Any) -> None:
 
 
 @compiler
+@pytest.mark.slow
 def test_compiled_runs_go_on_when_others_leave(train_runs: Any) -> None:
     whole = train_runs(COMPILED | {"budget": {"steps": 3_000}}, range(6))
     asked: list[int] = []
