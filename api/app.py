@@ -150,6 +150,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, meters=meters)
     errors.install(app)
     for routes in ROUTERS:
+        # include_router would build each route again, which takes most of a start.
         app.router.routes.extend(routes.router.routes)
     add_documentation(app)
     add_dashboard(app)

@@ -52,6 +52,29 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay Ctrl-C and SIGTERM until the end of the block.
+
+    Raises:
+        KeyboardInterrupt: at the end, if one of them arrived.
+
+    """
+    received: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if received:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def private_service(folder: Path, console: Console) -> Iterator[Client]:
     """Run `descent up` in a folder, on any free port, for as long as the block lasts.
 
@@ -61,25 +84,28 @@ def private_service(folder: Path, console: Console) -> Iterator[Client]:
     """
     said = State.at(folder).startup_log
     command = [sys.executable, "-m", "descent", "up", "--state", str(folder), "--port", "0", "--quiet"]
-    with open(said, "w", opener=private_opener) as output:
-        # Tethered, so that nothing outlives this process; in a session of its own, so that Ctrl-C finds us alone.
-        service = subprocess.Popen(  # noqa: S603
-            [sys.executable, str(TETHER), str(os.getpid()), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            env=_environment(),
-            start_new_session=True,
-        )
+    service: subprocess.Popen[bytes] | None = None
     try:
+        # An interrupt while the process starts would leave one that nothing here knows.
+        with open(said, "w", opener=private_opener) as output, uninterrupted():
+            # Tethered, so that nothing outlives this process; in a session of its own, so that Ctrl-C finds us alone.
+            service = subprocess.Popen(  # noqa: S603
+                [sys.executable, str(TETHER), str(os.getpid()), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                env=_environment(),
+                start_new_session=True,
+            )
         with console.status("Starting a service of its own …"):
             url = _url(service, State.at(folder), said)
         with Client(url, key=State.at(folder).key) as client:
             yield client
     finally:
-        with console.status("Stopping the service …"):
-            _stop(service)
+        if service is not None:
+            with console.status("Stopping the service …"):
+                _stop(service)
 
 
 def _environment() -> dict[str, str]:

@@ -137,6 +137,7 @@ def test_what_keeps_a_lab_from_a_verdict_is_told(page: Page, mine: Client) -> No
     lab = shipped()[LAB]
     endless = {"steps": 2_000_000}
     spec = lab.jobs[0].model_dump(mode="json") | {"tags": [f"{lab.tag}abcd1234"], "budget": endless, "record": {}}
+    spec["execution"] = "eager"
     assert mine.wait(mine.cancel(mine.submit(spec)), 60).status is RunStatus.CANCELLED
     page.goto(f"{page.url.partition('#')[0]}#/labs/{lab.name}/{lab.tag.split(':')[2]}-abcd1234")
     expect(page.get_by_role("alert")).to_contain_text(f"{lab.jobs[0].name}, seed")

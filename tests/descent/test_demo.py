@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from descent import Client, DescentError, demo
 from descent.cli import app
 from descent.lab_runs import demand_results
-from descent.private_service import private_service
+from descent.private_service import private_service, uninterrupted
 from models import labs
 from tests.descent.conftest import Answer, Request, Service, make_job, make_page, make_run
 from tests.descent.test_compare import JUDGED, make_comparison
@@ -132,6 +133,22 @@ def test_a_service_that_does_not_start_is_told_with_what_it_said(
         private_service(state, Console(file=io.StringIO())),
     ):
         pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_takes_effect_at_the_end_of_an_uninterrupted_block(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    steps = []
+
+    def run() -> None:
+        with uninterrupted():
+            os.kill(os.getpid(), number)
+            steps.append("after the signal")
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert steps == ["after the signal"]
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

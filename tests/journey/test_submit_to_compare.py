@@ -97,7 +97,8 @@ def test_a_job_for_an_absent_device_waits_says_so_and_holds_nobody_up(client: Cl
 
 
 def test_a_job_in_training_can_be_cancelled_and_another_one_follows(client: Client) -> None:
-    endless = client.submit({**SINE, "optimizer": "adam", "budget": {"steps": 10_000_000}})
+    budget = {"steps": 10_000_000}
+    endless = client.submit({**SINE, "optimizer": "adam", "budget": budget, "execution": "eager"})
     run = client.runs(endless)[0]
     train_on(client, run, step=100)
     client.cancel(endless)

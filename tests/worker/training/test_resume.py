@@ -78,10 +78,10 @@ def bits_of(saved: Saved, row: int) -> Any:
 def joined(before: Heard, row: int, step: int, after: Heard, row_after: int) -> Any:
     """What readers of the interrupted run have in the end: as `Heard.bits`."""
     result, steps, _, weights, predictions, description = after.bits(row_after)
+    first, then = before.series[row], after.series[row_after]
     history = {
-        name: [point for point in points if point[0] <= step] + after.series[row_after].get(name, [])
-        for name, points in before.series[row].items()
-        if name != "train_seconds"
+        name: [point for point in first.get(name, []) if point[0] <= step] + then.get(name, [])
+        for name in (first.keys() | then.keys()) - {"train_seconds"}
     }
     return result, steps, history, weights, predictions, description
 
