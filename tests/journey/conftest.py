@@ -88,6 +88,9 @@ def owner_key(lasting_service: Service, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def client(lasting_service: Service, owner_key: str) -> Iterator[Client]:
-    """A client of the lasting service, with the key of this file's owner."""
+    """A client of the lasting service, with the key of this file's owner, whose jobs end with the file."""
     with Client(lasting_service.url, key=owner_key) as client:
         yield client
+        for job in client.jobs():
+            if not job.is_terminal:
+                client.cancel(job)
