@@ -27,12 +27,12 @@ up: $(VENV)/local ## Run the whole service on this machine
 
 .PHONY: test
 test: $(VENV)/dev ## Run the fast tier of the tests, against real servers
-	@echo "Testing, with a real PostgreSQL, Redis, Celery and, where there is one, browser: about a quarter of an hour on two cores"
+	@echo "Testing, with a real PostgreSQL, Redis, Celery and, where there is one, browser: about ten minutes on two cores"
 	@$(PYTEST)
 
 .PHONY: test-slow
 test-slow: $(VENV)/dev ## Run the slow tier: all combinations of components, all pages of the docs, short chaos and fuzz runs
-	@echo "Running the slow tests: some six minutes on two cores"
+	@echo "Running the slow tests: about eight minutes on two cores"
 	@$(PYTEST) -m 'slow and not chaos'
 
 .PHONY: test-all

@@ -103,7 +103,7 @@ def postgresql_databases(postgresql: str, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+def sqlite_database_url(sqlite_template: Path, tmp_path: Path) -> str:
     """A fresh, migrated SQLite database."""
     path = tmp_path / "descent.sqlite3"
     path.write_bytes(sqlite_template.read_bytes())
@@ -120,8 +120,7 @@ def postgresql_database_url(postgresql_databases: PostgresqlDatabases) -> Iterat
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A fresh, migrated database: the test runs once on each kind."""
-    name = "sqlite_url" if request.param == "sqlite" else "postgresql_database_url"
-    url: str = request.getfixturevalue(name)
+    url: str = request.getfixturevalue(f"{request.param}_database_url")
     return url
 
 

@@ -12,6 +12,13 @@ from tests.api.specs import SPEC
 from tests.servers import Valkey, http_client, running_api, settings_in
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A fresh, migrated database. The fast tier uses PostgreSQL for the tests of models and of whole services."""
+    url: str = request.getfixturevalue(f"{request.param}_database_url")
+    return url
+
+
 @pytest.fixture
 def worker(database: Database, settings: Settings) -> Iterator[FakeWorker]:
     worker = FakeWorker.of(database, settings)
@@ -27,10 +34,10 @@ def run(api: httpx2.Client, worker: FakeWorker) -> FakeRun:
 
 
 @pytest.fixture
-def settings_on_sqlite(sqlite_url: str, redis_url: str, valkey: Valkey, tmp_path: Path) -> Settings:
+def settings_on_sqlite(sqlite_database_url: str, redis_url: str, valkey: Valkey, tmp_path: Path) -> Settings:
     """For tests that start an API of their own, and to which the kind of database does not matter."""
     return Settings(
-        database_url=sqlite_url,
+        database_url=sqlite_database_url,
         broker_url=valkey.broker_url(),
         metrics_url=redis_url,
         storage_url=str(tmp_path / "storage"),

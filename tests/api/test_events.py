@@ -13,8 +13,8 @@ from tests.servers import http_client
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
+def database_url(sqlite_database_url: str) -> str:
+    return sqlite_database_url
 
 
 def told(api: httpx2.Client, job: str) -> list[dict[str, Any]]:

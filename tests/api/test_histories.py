@@ -62,8 +62,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(sqlite_url: str, redis_url: str) -> Iterator[Bench]:
-    bench = Bench(sqlite_url, redis_url)
+def bench(sqlite_database_url: str, redis_url: str) -> Iterator[Bench]:
+    bench = Bench(sqlite_database_url, redis_url)
     yield bench
     bench.close()
 

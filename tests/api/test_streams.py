@@ -23,8 +23,8 @@ from tests.servers import http_client
 
 
 @pytest.fixture
-def database_url(sqlite_url: str) -> str:
-    return sqlite_url
+def database_url(sqlite_database_url: str) -> str:
+    return sqlite_database_url
 
 
 @dataclass

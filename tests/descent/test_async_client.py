@@ -198,8 +198,8 @@ def test_patience_is_not_spent_on_waiting_for_a_place(service: Service, monkeypa
 
 
 @pytest.fixture
-def installation(sqlite_url: str, valkey: Valkey, tmp_path: Path) -> Iterator[Installation]:
-    with running_service(tmp_path, sqlite_url, valkey) as running:
+def installation(sqlite_database_url: str, valkey: Valkey, tmp_path: Path) -> Iterator[Installation]:
+    with running_service(tmp_path, sqlite_database_url, valkey) as running:
         yield running
 
 

@@ -155,6 +155,7 @@ def test_mlflow_has_the_weights_to_the_byte_and_knows_how_each_run_ended(
         assert there.data.tags.get("descent.fold") == (str(run.member) if name == "folds" else None)
 
 
+@pytest.mark.slow
 def test_tensorboard_reads_back_every_point_that_the_service_tells(
     folder: Path, ended: dict[str, Job], client: Client
 ) -> None:

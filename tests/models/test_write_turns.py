@@ -16,8 +16,8 @@ def waiting(turns: WriteTurns) -> int:
     return sum(len(writers) for writers in turns._waiting.values())
 
 
-def test_owners_take_turns_however_many_writers_one_of_them_has(sqlite_url: str) -> None:
-    database = Database(make_url(sqlite_url))
+def test_owners_take_turns_however_many_writers_one_of_them_has(sqlite_database_url: str) -> None:
+    database = Database(make_url(sqlite_database_url))
     served: list[str] = []
 
     def write(owner: str) -> None:
@@ -64,8 +64,10 @@ def test_a_writer_that_is_interrupted_loses_its_place_and_nothing_else() -> None
 
 
 @pytest.mark.parametrize("timeout", [0.05, 0.0])
-def test_a_write_that_cannot_begin_in_time_fails_like_one_that_sqlite_refused(sqlite_url: str, timeout: float) -> None:
-    database = Database(make_url(sqlite_url), lock_seconds=timeout)
+def test_a_write_that_cannot_begin_in_time_fails_like_one_that_sqlite_refused(
+    sqlite_database_url: str, timeout: float
+) -> None:
+    database = Database(make_url(sqlite_database_url), lock_seconds=timeout)
     with database.write(), pytest.raises(OperationalError, match="locked"), database.write():
         pass
     with database.write() as session:
@@ -73,8 +75,8 @@ def test_a_write_that_cannot_begin_in_time_fails_like_one_that_sqlite_refused(sq
     database.dispose()
 
 
-def test_a_commit_waits_for_readers_in_full_however_long_the_turn_took(sqlite_url: str) -> None:
-    database = Database(make_url(sqlite_url), lock_seconds=1.0)
+def test_a_commit_waits_for_readers_in_full_however_long_the_turn_took(sqlite_database_url: str) -> None:
+    database = Database(make_url(sqlite_database_url), lock_seconds=1.0)
     query, write = text("SELECT count(*) FROM sweeps"), text("UPDATE sweeps SET name = 'x'")
 
     def read_for_a_while() -> None:

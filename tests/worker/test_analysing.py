@@ -38,8 +38,8 @@ class _Endings:
 
 
 @pytest.fixture
-def database(sqlite_url: str, redis_url: str) -> Iterator[Database]:
-    database = Database(Settings(database_url=sqlite_url, metrics_url=redis_url).database())
+def database(sqlite_database_url: str, redis_url: str) -> Iterator[Database]:
+    database = Database(Settings(database_url=sqlite_database_url, metrics_url=redis_url).database())
     yield database
     database.dispose()
 

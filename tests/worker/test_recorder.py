@@ -142,9 +142,9 @@ def cohort(database: Database, settings: Settings) -> Iterator[Cohort]:
 
 
 @pytest.fixture
-def cohort_on_sqlite(sqlite_url: str, redis_url: str, tmp_path: Path) -> Iterator[Cohort]:
+def cohort_on_sqlite(sqlite_database_url: str, redis_url: str, tmp_path: Path) -> Iterator[Cohort]:
     """The same, for tests to which the kind of database does not matter."""
-    settings = Settings(database_url=sqlite_url, metrics_url=redis_url, storage_url=str(tmp_path / "storage"))
+    settings = Settings(database_url=sqlite_database_url, metrics_url=redis_url, storage_url=str(tmp_path / "storage"))
     database = Database(settings.database())
     yield from _cohort(database, settings)
     database.dispose()
