@@ -242,11 +242,11 @@ def test_an_object_store_lists_what_others_wrote_meanwhile(monkeypatch: pytest.M
 def test_an_object_store_that_is_silent_or_gone_is_an_error_of_the_system(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.storage.SILENT_SECONDS", 1.0)
-    monkeypatch.setitem(storage_module._IN_TWO_TRIES, "read_timeout", 0.5)
     with moto_of_its_own(tmp_path) as (process, url):
-        storage = bucket_at(url, "silent", monkeypatch)
-        storage.write("runs/1", b"x")
+        bucket_at(url, "silent", monkeypatch).write("runs/1", b"x")
+        monkeypatch.setattr("models.storage.SILENT_SECONDS", 1.0)
+        monkeypatch.setitem(storage_module._IN_TWO_TRIES, "read_timeout", 1.0)
+        storage = Storage("s3://silent/files")
         (tmp_path / "upload").write_bytes(b"x")
         asks: dict[str, Ask] = {
             "open": lambda: storage.open("runs/1"),

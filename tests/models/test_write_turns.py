@@ -76,18 +76,18 @@ def test_a_write_that_cannot_begin_in_time_fails_like_one_that_sqlite_refused(
 
 
 def test_a_commit_waits_for_readers_in_full_however_long_the_turn_took(sqlite_database_url: str) -> None:
-    database = Database(make_url(sqlite_database_url), lock_seconds=1.0)
+    database = Database(make_url(sqlite_database_url), lock_seconds=3.0)
     query, write = text("SELECT count(*) FROM sweeps"), text("UPDATE sweeps SET name = 'x'")
 
     def read_for_a_while() -> None:
         with database.read() as session:
             session.execute(query)
             is_reading.set()
-            time.sleep(0.4)
+            time.sleep(1.0)
 
     is_reading = threading.Event()
     reader = threading.Thread(target=read_for_a_while)
-    holder = threading.Timer(0.9, database._turns.release)
+    holder = threading.Timer(2.5, database._turns.release)
     assert database._turns.acquire("holder", 0)
     holder.start()
     with database.write() as session:
