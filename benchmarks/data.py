@@ -137,7 +137,7 @@ _PARSE = """
 import json, resource, sys, time
 from pathlib import Path
 from api.parsing import Limits, Options
-    from api.parsing.child import parse_in_child
+from api.parsing.child import parse_in_child
 file, folder = map(Path, sys.argv[1:])
 folder.mkdir()
 started = time.perf_counter()

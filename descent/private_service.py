@@ -19,7 +19,7 @@ from descent.client import Client
 from descent.errors import DescentError
 from descent.local.permissions import private_opener
 from descent.local.state import State
-from descent.local.supervisor import TETHER
+from descent.local.supervisor import PARENT_WATCH
 
 START_SECONDS = 180.0
 STOP_SECONDS = 60.0
@@ -88,9 +88,9 @@ def private_service(folder: Path, console: Console) -> Iterator[Client]:
     try:
         # An interrupt while the process starts would leave one that nothing here knows.
         with open(said, "w", opener=private_opener) as output, uninterrupted():
-            # Tethered, so that nothing outlives this process; in a session of its own, so that Ctrl-C finds us alone.
+            # The service ends with this process. In a session of its own, it does not receive Ctrl-C.
             service = subprocess.Popen(  # noqa: S603
-                [sys.executable, str(TETHER), str(os.getpid()), *command],
+                [sys.executable, str(PARENT_WATCH), str(os.getpid()), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
-"""From an uploaded file to rows of numbers: every format that is taken, and every reason why a file is not.
+"""Parse an uploaded file of any supported format into rows of numbers, or say why it cannot be parsed.
 
-Nothing large is imported here: a child process sets its limits first, and starts once an upload.
+No large package is imported here: a child process imports this for each upload, and sets its limits first.
 """
 
 from api.parsing.contract import Limits, Options, Parsed, Refused

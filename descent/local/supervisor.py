@@ -22,7 +22,7 @@ STOP_SECONDS = 40.0
 LINES_KEPT = 25
 SPEAKER = "descent"
 """Under which name the supervisor itself is heard."""
-TETHER = Path(__file__).with_name("tether.py")
+PARENT_WATCH = Path(__file__).with_name("parent_watch.py")
 """Started as a file, not as a module: it needs nothing of this package and should cost nothing."""
 
 Hear = Callable[[str, str], None]
@@ -149,7 +149,7 @@ class Supervisor:
     def _launch(self, program: Program) -> None:
         # A session of its own: Ctrl-C reaches this process alone, which then stops the others in order.
         program.process = subprocess.Popen(  # noqa: S603
-            [sys.executable, str(TETHER), str(os.getpid()), *program.command],
+            [sys.executable, str(PARENT_WATCH), str(os.getpid()), *program.command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from descent.local import supervisor as module
-from descent.local.supervisor import TETHER, ProgramFailed, Supervisor
+from descent.local.supervisor import PARENT_WATCH, ProgramFailed, Supervisor
 
 FOREVER = "import time\nwhile True: time.sleep(1)"
 
@@ -144,17 +144,17 @@ def test_in_a_hurry_nobody_is_waited_for(supervisor: Supervisor, ears: Ears) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ties a child to its parent")
-def test_a_tethered_program_ends_with_the_process_that_started_it() -> None:
+def test_a_program_ends_with_the_process_that_started_it() -> None:
     parent = (
         "import os, subprocess, sys, time\n"
-        f"command = [sys.executable, {str(TETHER)!r}, str(os.getpid()), sys.executable, '-c', {FOREVER!r}]\n"
+        f"command = [sys.executable, {str(PARENT_WATCH)!r}, str(os.getpid()), sys.executable, '-c', {FOREVER!r}]\n"
         "print(subprocess.Popen(command).pid, flush=True)\n"
         "time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         child = int(process.stdout.readline())
-        # The tether has done its work once the program has taken its place.
-        eventually(lambda: b"tether" not in Path(f"/proc/{child}/cmdline").read_bytes())
+        # The parent is watched once the program has replaced the script.
+        eventually(lambda: b"parent_watch" not in Path(f"/proc/{child}/cmdline").read_bytes())
         process.kill()
     eventually(lambda: not is_alive(child))

@@ -206,13 +206,14 @@ def trained(client: Client) -> dict[str, Job]:
 
 
 @pytest.fixture
-def page_on_weights(reader: dict[str, Any], client: Client, trained: dict[str, Job]) -> dict[str, Any]:
+def page_on_weights(reader: dict[str, Any], client: Client, trained: dict[str, Job]) -> Iterator[dict[str, Any]]:
     """The names that the page defines; what it prints is that its predictions are the service's."""
     run = client.runs(trained["regression"])[0]
     eventually(lambda: bool(client.predict(run, [[0.0]]).predictions), "the predictor answers")
     for block in python_blocks("load-weights.md"):
         exec(block.replace("client.close()", ""), reader)
-    return reader
+    yield reader
+    reader["client"].close()
 
 
 def test_networks_written_out_in_plain_torch_predict_what_the_service_predicts(
@@ -232,7 +233,6 @@ def test_networks_written_out_in_plain_torch_predict_what_the_service_predicts(
         scale = max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5 * scale, err_msg=name)
         assert np.ptp(outputs, axis=0).max() > 1e-4, f"{name}: rows make a difference"
-    page_on_weights["client"].close()
 
 
 # ── a search ─────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
-"""Become another program, one that is asked to end when the process that started it is gone.
+"""Run a program that is terminated when its parent process ends, on Linux.
 
-`python tether.py PARENT PROGRAM ARGUMENT…` replaces itself by the program. Where the system cannot tie a child to its
-parent (everywhere but on Linux) it is the program, and nothing more.
+`python parent_watch.py PARENT PROGRAM ARGUMENT…` replaces itself by the program. Other systems cannot tie a process to
+its parent: there, the program runs without it.
 """
 
 import ctypes
